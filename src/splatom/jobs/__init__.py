@@ -1,0 +1,22 @@
+"""Jobs: how work runs, reports, stops and is steered. No Qt, no napari."""
+
+from splatom.jobs.checkpoint import CheckpointStore, fingerprint
+from splatom.jobs.errors import JobError, Stopped, explain
+from splatom.jobs.executors import ProcessExecutor, RunningJob, Task, ThreadExecutor
+from splatom.jobs.job import Job
+from splatom.jobs.mailbox import Mailbox, Snapshot
+
+__all__ = [
+    "CheckpointStore",
+    "Job",
+    "JobError",
+    "Mailbox",
+    "ProcessExecutor",
+    "RunningJob",
+    "Snapshot",
+    "Stopped",
+    "Task",
+    "ThreadExecutor",
+    "explain",
+    "fingerprint",
+]
