@@ -66,7 +66,7 @@ class ViewGeometry:
     """
 
     rotations: NDArray[np.float64]
-    shifts: NDArray[np.float64] = field(default=None)  # type: ignore[assignment]
+    shifts: NDArray[np.float64] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         n = len(self.rotations)

@@ -39,7 +39,7 @@ class Atoms:
     """
 
     positions_zyx: NDArray[np.float64]
-    species: NDArray[np.str_] = field(default=None)  # type: ignore[assignment]
+    species: NDArray[np.str_] = field(default=None)  # type: ignore[arg-type]
     sigma_zyx: NDArray[np.float64] | None = None
     amplitude: NDArray[np.float64] | None = None
     b_factor: NDArray[np.float64] | None = None
@@ -70,7 +70,7 @@ class Atoms:
         """Return ``ase.Atoms`` in Å, order (x, y, z), with sigma, amplitude, b_factor and occupancy as arrays."""
         from ase import Atoms as AseAtoms
 
-        out = AseAtoms(list(self.species), positions=self.positions_zyx[:, ::-1] * _ANGSTROM_PER_NM)
+        out: Any = AseAtoms(list(self.species), positions=self.positions_zyx[:, ::-1] * _ANGSTROM_PER_NM)
         if self.sigma_zyx is not None:
             out.set_array("sigma", self.sigma_zyx[:, ::-1] * _ANGSTROM_PER_NM)
         for name in ("amplitude", "b_factor", "occupancy"):

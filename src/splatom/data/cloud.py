@@ -41,8 +41,8 @@ class GaussianCloud:
     centres_zyx: NDArray[np.float32]
     scales: NDArray[np.float32]
     mass: NDArray[np.float32]
-    rotations: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
-    ids: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+    rotations: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
+    ids: NDArray[np.int64] = field(default=None)  # type: ignore[arg-type]
     uncertainty: NDArray[np.float32] | None = None
     species: NDArray[np.str_] | None = None
     provenance: Provenance = field(default_factory=Provenance)

@@ -60,14 +60,14 @@ class TiltSeries:
     projections: NDArray[np.float32]
     geometry: ViewGeometry
     pixel_size: float | None = None
-    weights: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
+    weights: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
     exposure: NDArray[np.float32] | None = None
-    synthetic: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
-    held_out: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+    synthetic: NDArray[np.bool_] = field(default=None)  # type: ignore[arg-type]
+    held_out: NDArray[np.bool_] = field(default=None)  # type: ignore[arg-type]
     mask: NDArray[np.bool_] | None = None
     contrast: Contrast = "adf"
     scan: Literal["columns", "rows", "unknown"] = "unknown"
-    order: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+    order: NDArray[np.int64] = field(default=None)  # type: ignore[arg-type]
     hand_known: bool = False
     provenance: Provenance = field(default_factory=Provenance)
 
@@ -144,7 +144,7 @@ class TiltSeries:
         return self[np.argsort(self.angles, kind="stable")]
 
     def groups(self, tolerance: float = 1e-3) -> NDArray[np.int64]:
-        """Number the distinct angles: repeats of an angle (within a tolerance in degrees) share a number, (n,)."""
+        """Return a number for every tilt, (n,): repeats of an angle (within a tolerance in degrees) share it."""
         order = np.argsort(self.angles, kind="stable")
         steps = np.diff(self.angles[order], prepend=self.angles[order[0]]) > tolerance
         out = np.empty(len(self), dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from splatom.jobs.checkpoint import CheckpointStore, fingerprint
 from splatom.jobs.errors import JobError, Stopped, explain
-from splatom.jobs.executors import ProcessExecutor, RunningJob, Task, ThreadExecutor
+from splatom.jobs.executors import Outcome, ProcessExecutor, RunningJob, Task, ThreadExecutor
 from splatom.jobs.job import Job
 from splatom.jobs.mailbox import Mailbox, Snapshot
 
@@ -11,6 +11,7 @@ __all__ = [
     "Job",
     "JobError",
     "Mailbox",
+    "Outcome",
     "ProcessExecutor",
     "RunningJob",
     "Snapshot",

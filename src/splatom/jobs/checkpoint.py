@@ -78,6 +78,11 @@ class CheckpointStore:
             old.unlink(missing_ok=True)
         return path
 
+    def clear(self) -> None:
+        """Remove this folder's checkpoints: a run that starts afresh owns it."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return (state, meta) of the newest readable checkpoint, or None where there is none.
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from splatom.data import MethodParams, live_fields
 from splatom.jobs.errors import JobError, Stopped
 from splatom.jobs.mailbox import Mailbox, Snapshot
@@ -16,11 +18,29 @@ from splatom.jobs.mailbox import Mailbox, Snapshot
 if TYPE_CHECKING:
     from splatom.jobs.checkpoint import CheckpointStore
 
-__all__ = ["Job"]
+__all__ = ["Job", "changed"]
 
 P = TypeVar("P", bound=MethodParams)
 
 State = Mapping[str, Any]
+
+
+def changed(params: P, fields: Mapping[str, Any]) -> P:
+    """Return parameters with some live fields changed, the whole model validated anew.
+
+    Raises
+    ------
+    JobError
+        If a field is not live or a value is out of bounds.
+    """
+    dead = sorted(set(fields) - live_fields(type(params)))
+    if dead:
+        raise JobError(f"{', '.join(dead)} cannot change while the method runs")
+    try:
+        return type(params).model_validate({**params.model_dump(), **fields})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise JobError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
 
 
 class Job(Generic[P]):
@@ -211,12 +231,9 @@ class Job(Generic[P]):
         JobError
             If a field is not live or a value is out of bounds; nothing changes then.
         """
-        dead = sorted(set(fields) - live_fields(type(self._params)))
-        if dead:
-            raise JobError(f"{', '.join(dead)} cannot change while the method runs")
         with self._lock:
             waiting = {k: v for what in self._pending for k, v in what.get("change", {}).items()}
-            self._validated({**waiting, **fields})
+            changed(self._params, {**waiting, **fields})
             self._pending.append({"change": fields})
 
     def edit(self, edit: dict[str, Any]) -> None:
@@ -225,12 +242,6 @@ class Job(Generic[P]):
             self._pending.append({"edit": edit})
 
     # ---------------------------------------------------------------- inside
-    def _validated(self, fields: Mapping[str, Any]) -> P:
-        try:
-            return type(self._params).model_validate({**self._params.model_dump(), **fields})
-        except ValueError as exc:
-            raise JobError(str(exc).replace("\n", " ")) from exc
-
     def _apply(self, step: int) -> tuple[dict[str, Any], ...]:
         with self._lock:
             due, self._pending = self._pending, []
@@ -238,7 +249,7 @@ class Job(Generic[P]):
         edits = []
         for what in due:
             if "change" in what:
-                self._params = self._validated(what["change"])
+                self._params = changed(self._params, what["change"])
             else:
                 edits.append(what["edit"])
             self.events.append((step, what))
