@@ -1,0 +1,256 @@
+"""Matrix-free CPU kernels, compiled by numba.
+
+A single-axis tilt treats every slice normal to the axis alike: a block of slices is packed with the slice as the
+innermost index, and every ray sample becomes one short vector operation. Other geometries sample ray by ray.
+Blocks are handed to plain threads (the kernels release the GIL): numba's own thread pool must not be entered from two
+Python threads at once. The result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+
+from splatom.operators._rays import PLANE_AXES, Rays
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Tick = Callable[[], None] | None
+
+__all__ = ["adjoint_slices", "adjoint_general", "forward_slices", "forward_general", "threads"]
+
+_WIDEST_BLOCK = 32
+_WORKING_SET = 48 << 20  # bytes of packed volume a thread may hold; past it blocks get narrower
+
+_compiled = numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
+
+
+def threads() -> int:
+    """Return the number of threads to use: the processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="splatom-kernel")
+
+
+def _each(calls: Iterable[tuple[Any, ...]], tick: Tick) -> None:
+    """Run calls in the pool, ticking as they end; the first fault (a stop, say) drops those not begun."""
+    pool, waiting = _pool(threads()), set[Future[None]]()
+    try:
+        for function, *arguments in calls:
+            waiting.add(pool.submit(function, *arguments))
+        while waiting:
+            done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            if tick is not None:
+                tick()
+    finally:
+        for future in waiting:
+            future.cancel()
+        wait(waiting)  # those begun still write to the caller's arrays
+
+
+@_compiled
+def _columns(a: float, b: float, size: int, columns: int) -> tuple[int, int]:
+    """First and past-last column whose position a + b·column lies strictly within (−1, size)."""
+    if abs(b) < 1e-12:
+        if a > -1.0 and a < size:
+            return 0, columns
+        return 0, 0
+    low, high = (-1.0 - a) / b, (size - a) / b
+    if low > high:
+        low, high = high, low
+    first = max(0, int(math.floor(max(low, -1.0))) + 1)
+    last = min(columns, int(math.ceil(min(high, columns + 1.0))))
+    return first, max(first, last)
+
+
+@_compiled
+def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignore[no-untyped-def]
+    """Project slices y0 to y1 of volume (z, y, x) into sino (n, y, columns) for one steepest axis (0: z, 2: x)."""
+    width = np.uintp(y1 - y0)
+    planes, across = volume.shape[axes], volume.shape[2 - axes]
+    packed = np.zeros((planes, across + 2, y1 - y0), volume.dtype)
+    for p in range(planes):
+        for j in range(width):
+            for q in range(across):
+                packed[p, q + 1, j] = volume[p, y0 + j, q] if axes == 0 else volume[q, y0 + j, p]
+    columns = sino.shape[2]
+    seen = np.empty((columns, y1 - y0), volume.dtype)
+    one = weight.dtype.type(1)
+    for k in range(len(views)):
+        seen[:] = 0
+        for p in range(planes):
+            plane = packed[p]
+            start = b[k, 0] + b[k, 3] * p
+            first, last = _columns(start, b[k, 1], across, columns)
+            for c in range(first, last):
+                q = start + b[k, 1] * c + 1.0
+                i = np.uintp(q)
+                upper = one * (q - i)
+                w1 = weight[k] * upper
+                w0 = weight[k] - w1
+                cc, i1 = np.uintp(c), i + np.uintp(1)
+                for j in range(width):
+                    seen[cc, j] += w0 * plane[i, j] + w1 * plane[i1, j]
+        for j in range(width):
+            for c in range(columns):
+                sino[views[k], y0 + j, c] = seen[c, j]
+
+
+@_compiled
+def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignore[no-untyped-def]
+    """Add the back-projection of sino (n, y, columns) to slices y0 to y1 of volume (z, y, x)."""
+    width = np.uintp(y1 - y0)
+    planes, across = volume.shape[axes], volume.shape[2 - axes]
+    packed = np.zeros((planes, across + 2, y1 - y0), volume.dtype)
+    columns = sino.shape[2]
+    seen = np.empty((columns, y1 - y0), volume.dtype)
+    one = weight.dtype.type(1)
+    for k in range(len(views)):
+        for j in range(width):
+            for c in range(columns):
+                seen[c, j] = sino[views[k], y0 + j, c]
+        for p in range(planes):
+            plane = packed[p]
+            start = b[k, 0] + b[k, 3] * p
+            first, last = _columns(start, b[k, 1], across, columns)
+            for c in range(first, last):
+                q = start + b[k, 1] * c + 1.0
+                i = np.uintp(q)
+                upper = one * (q - i)
+                w1 = weight[k] * upper
+                w0 = weight[k] - w1
+                cc, i1 = np.uintp(c), i + np.uintp(1)
+                for j in range(width):
+                    s = seen[cc, j]
+                    plane[i, j] += w0 * s
+                    plane[i1, j] += w1 * s
+    for p in range(planes):
+        for j in range(width):
+            for q in range(across):
+                if axes == 0:
+                    volume[p, y0 + j, q] += packed[p, q + 1, j]
+                else:
+                    volume[q, y0 + j, p] += packed[p, q + 1, j]
+
+
+@_compiled
+def _forward_view(packed, image, a, b, weight):  # type: ignore[no-untyped-def]
+    """Project packed (planes, a + 2, b + 2), zero at its border, into one image (rows, columns)."""
+    planes, size_a, size_b = packed.shape[0], packed.shape[1] - 2, packed.shape[2] - 2
+    rows, columns = image.shape
+    one = packed.dtype.type(1)
+    image[:] = 0
+    for p in range(planes):
+        plane = packed[p]
+        for r in range(rows):
+            a0 = a[0] + a[2] * r + a[3] * p
+            b0 = b[0] + b[2] * r + b[3] * p
+            first_a, last_a = _columns(a0, a[1], size_a, columns)
+            first_b, last_b = _columns(b0, b[1], size_b, columns)
+            for c in range(max(first_a, first_b), min(last_a, last_b)):
+                qa, qb = a0 + a[1] * c + 1.0, b0 + b[1] * c + 1.0
+                i, j = np.uintp(qa), np.uintp(qb)
+                fa, fb = one * (qa - i), one * (qb - j)
+                i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                near = plane[i, j] + fb * (plane[i, j1] - plane[i, j])
+                far = plane[i1, j] + fb * (plane[i1, j1] - plane[i1, j])
+                image[r, c] += near + fa * (far - near)
+    for r in range(rows):
+        for c in range(columns):
+            image[r, c] *= weight
+
+
+@_compiled
+def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[no-untyped-def]
+    """Add the back-projection of all views to planes p0 to p1 of packed (planes, a + 2, b + 2)."""
+    size_a, size_b = packed.shape[1] - 2, packed.shape[2] - 2
+    rows, columns = sino.shape[1], sino.shape[2]
+    one = packed.dtype.type(1)
+    for k in range(len(views)):
+        image = sino[views[k]]
+        w = weight[k]
+        for p in range(p0, p1):
+            plane = packed[p]
+            for r in range(rows):
+                a0 = a[k, 0] + a[k, 2] * r + a[k, 3] * p
+                b0 = b[k, 0] + b[k, 2] * r + b[k, 3] * p
+                first_a, last_a = _columns(a0, a[k, 1], size_a, columns)
+                first_b, last_b = _columns(b0, b[k, 1], size_b, columns)
+                for c in range(max(first_a, first_b), min(last_a, last_b)):
+                    qa, qb = a0 + a[k, 1] * c + 1.0, b0 + b[k, 1] * c + 1.0
+                    i, j = np.uintp(qa), np.uintp(qb)
+                    fa, fb = one * (qa - i), one * (qb - j)
+                    i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                    s = w * image[r, c]
+                    far, near = fa * s, s - fa * s
+                    plane[i, j1] += fb * near
+                    plane[i, j] += near - fb * near
+                    plane[i1, j1] += fb * far
+                    plane[i1, j] += far - fb * far
+
+
+def _blocks(volume: NDArray[Any]) -> list[tuple[int, int]]:
+    """Split the slices so that every thread has work, in blocks whose packed volume stays near the caches."""
+    z, y, x = volume.shape
+    fitting = _WORKING_SET // (z * x * volume.itemsize) // 8 * 8
+    width = max(8, min(_WIDEST_BLOCK, fitting, -(-y // threads() // 8) * 8))
+    return [(start, min(start + width, y)) for start in range(0, y, width)]
+
+
+def forward_slices(volume: NDArray[Any], sino: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
+    """Project every slice: volume (z, y, x) into sino (n, y, columns), single-axis tilts only."""
+    _each(
+        (
+            (_forward_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w)
+            for g, w in ((g, g.weight.astype(volume.dtype)) for g in groups)
+            for y0, y1 in _blocks(volume)
+        ),
+        tick,
+    )
+
+
+def adjoint_slices(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
+    """Back-project every slice: sino (n, y, columns) into volume (z, y, x), single-axis tilts only."""
+    volume[:] = 0
+    for g in groups:  # one after the other: they add to the same slices
+        w = g.weight.astype(volume.dtype)
+        _each(((_adjoint_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w) for y0, y1 in _blocks(volume)), tick)
+
+
+def forward_general(volume: NDArray[Any], out: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
+    """Project a volume (z, y, x) into out (n, rows, columns) for any geometry."""
+    for g in groups:
+        packed = np.pad(volume.transpose(PLANE_AXES[g.steepest]), ((0, 0), (1, 1), (1, 1)))
+        w = g.weight.astype(volume.dtype)
+        _each(((_forward_view, packed, out[v], g.a[k], g.b[k], w[k]) for k, v in enumerate(g.views)), tick)
+
+
+def adjoint_general(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
+    """Back-project (n, rows, columns) into volume (z, y, x) for any geometry."""
+    volume[:] = 0
+    for g in groups:
+        axes = PLANE_AXES[g.steepest]
+        p, a, b = (volume.shape[i] for i in axes)
+        packed = np.zeros((p, a + 2, b + 2), volume.dtype)
+        w = g.weight.astype(volume.dtype)
+        step = max(1, -(-p // (8 * threads())))  # many short pieces: a stop is felt soon
+        _each(
+            ((_adjoint_planes, packed, sino, g.views, g.a, g.b, w, i, min(i + step, p)) for i in range(0, p, step)),
+            tick,
+        )
+        volume += packed[:, 1:-1, 1:-1].transpose(np.argsort(axes))
