@@ -1,0 +1,1 @@
+"""napari: reader, writer, layers, worker, form and dock widgets."""
