@@ -1,0 +1,24 @@
+"""How good a result is: against a truth, against the measured images, against its other half."""
+
+from splatom.evaluate.compare import evaluate
+from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
+from splatom.evaluate.matching import AtomMatch, match_atoms
+from splatom.evaluate.residuals import ReprojectionReport, r_factor, reprojection_report
+from splatom.evaluate.resolution import FscCurve, directional_fsc, fsc
+
+__all__ = [
+    "AtomMatch",
+    "FscCurve",
+    "ReprojectionReport",
+    "data_range",
+    "directional_fsc",
+    "evaluate",
+    "fit_gain_offset",
+    "fsc",
+    "match_atoms",
+    "psnr",
+    "r_factor",
+    "reprojection_report",
+    "rmse",
+    "ssim",
+]
