@@ -23,9 +23,13 @@ from splatom.operators._rays import PLANE_AXES, Rays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splatom.geometry import ViewGeometry
+
     Tick = Callable[[], None] | None
 
-__all__ = ["adjoint_slices", "adjoint_general", "forward_slices", "forward_general", "threads"]
+__all__ = [
+    "adjoint_general", "adjoint_slices", "backproject", "each", "forward_general", "forward_slices", "threads",
+]  # fmt: skip
 
 _WIDEST_BLOCK = 32
 _WORKING_SET = 48 << 20  # bytes of packed volume a thread may hold; past it blocks get narrower
@@ -45,7 +49,7 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="splatom-kernel")
 
 
-def _each(calls: Iterable[tuple[Any, ...]], tick: Tick) -> None:
+def each(calls: Iterable[tuple[Any, ...]], tick: Tick) -> None:
     """Run calls in the pool, ticking as they end; the first fault (a stop, say) drops those not begun."""
     pool, waiting = _pool(threads()), set[Future[None]]()
     try:
@@ -73,8 +77,8 @@ def _columns(a: float, b: float, size: int, columns: int) -> tuple[int, int]:
     low, high = (-1.0 - a) / b, (size - a) / b
     if low > high:
         low, high = high, low
-    first = max(0, int(math.floor(max(low, -1.0))) + 1)
-    last = min(columns, int(math.ceil(min(high, columns + 1.0))))
+    first = max(0, math.floor(max(low, -1.0)) + 1)
+    last = min(columns, math.ceil(min(high, columns + 1.0)))
     return first, max(first, last)
 
 
@@ -214,7 +218,7 @@ def _blocks(volume: NDArray[Any]) -> list[tuple[int, int]]:
 
 def forward_slices(volume: NDArray[Any], sino: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
     """Project every slice: volume (z, y, x) into sino (n, y, columns), single-axis tilts only."""
-    _each(
+    each(
         (
             (_forward_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w)
             for g, w in ((g, g.weight.astype(volume.dtype)) for g in groups)
@@ -229,7 +233,7 @@ def adjoint_slices(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays],
     volume[:] = 0
     for g in groups:  # one after the other: they add to the same slices
         w = g.weight.astype(volume.dtype)
-        _each(((_adjoint_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w) for y0, y1 in _blocks(volume)), tick)
+        each(((_adjoint_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w) for y0, y1 in _blocks(volume)), tick)
 
 
 def forward_general(volume: NDArray[Any], out: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
@@ -237,7 +241,7 @@ def forward_general(volume: NDArray[Any], out: NDArray[Any], groups: list[Rays],
     for g in groups:
         packed = np.pad(volume.transpose(PLANE_AXES[g.steepest]), ((0, 0), (1, 1), (1, 1)))
         w = g.weight.astype(volume.dtype)
-        _each(((_forward_view, packed, out[v], g.a[k], g.b[k], w[k]) for k, v in enumerate(g.views)), tick)
+        each(((_forward_view, packed, out[v], g.a[k], g.b[k], w[k]) for k, v in enumerate(g.views)), tick)
 
 
 def adjoint_general(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
@@ -249,8 +253,42 @@ def adjoint_general(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays]
         packed = np.zeros((p, a + 2, b + 2), volume.dtype)
         w = g.weight.astype(volume.dtype)
         step = max(1, -(-p // (8 * threads())))  # many short pieces: a stop is felt soon
-        _each(
+        each(
             ((_adjoint_planes, packed, sino, g.views, g.a, g.b, w, i, min(i + step, p)) for i in range(0, p, step)),
             tick,
         )
         volume += packed[:, 1:-1, 1:-1].transpose(np.argsort(axes))
+
+
+@_compiled
+def _backproject_planes(volume, images, rotations, shifts, z0, z1):  # type: ignore[no-untyped-def]
+    """Add to voxels of planes z0 to z1 what images (n, rows + 2, columns + 2), zero at the border, show of them."""
+    depth, height, width = volume.shape
+    rows, columns = images.shape[1] - 2, images.shape[2] - 2
+    one = volume.dtype.type(1)
+    for k in range(len(images)):
+        image, r = images[k], rotations[k]
+        for z in range(z0, z1):
+            for y in range(height):
+                zz, yy = z - (depth - 1) / 2, y - (height - 1) / 2
+                column0 = r[0, 1] * yy + r[0, 2] * zz + shifts[k, 0] + (columns - 1) / 2 - r[0, 0] * (width - 1) / 2
+                row0 = r[1, 1] * yy + r[1, 2] * zz + shifts[k, 1] + (rows - 1) / 2 - r[1, 0] * (width - 1) / 2
+                first, last = _columns(column0, r[0, 0], columns, width)
+                first2, last2 = _columns(row0, r[1, 0], rows, width)
+                for x in range(max(first, first2), min(last, last2)):
+                    qc, qr = column0 + r[0, 0] * x + 1.0, row0 + r[1, 0] * x + 1.0
+                    i, j = np.uintp(qr), np.uintp(qc)
+                    fi, fj = one * (qr - i), one * (qc - j)
+                    i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                    near = image[i, j] + fj * (image[i, j1] - image[i, j])
+                    far = image[i1, j] + fj * (image[i1, j1] - image[i1, j])
+                    volume[z, y, x] += near + fi * (far - near)
+
+
+def backproject(images: NDArray[Any], geometry: ViewGeometry, volume: NDArray[Any], tick: Tick = None) -> None:
+    """Add to every voxel the interpolated value of each image (n, rows, columns) where the voxel is seen."""
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    r, s = np.ascontiguousarray(geometry.rotations), np.ascontiguousarray(geometry.shifts)
+    z = len(volume)
+    step = max(1, -(-z // (8 * threads())))
+    each(((_backproject_planes, volume, padded, r, s, i, min(i + step, z)) for i in range(0, z, step)), tick)

@@ -149,7 +149,7 @@ class VoxelProjector:
         return project(volume, self)
 
     @property
-    def T(self) -> Callable[[Tensor], Tensor]:  # noqa: N802 - the field's name for it
+    def T(self) -> Callable[[Tensor], Tensor]:
         """The adjoint, as in ``A.T(y)``."""
         return self.adjoint
 
