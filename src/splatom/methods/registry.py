@@ -99,7 +99,10 @@ def execute(group: str, name: str, data: Any, job: Job[Any]) -> Any:
     Stopped
         If it was stopped with nothing worth keeping.
     """
+    from splatom.operators.device import choose_device
+
     method = get(group, name)
+    job.device = choose_device(job.device)  # 'auto' is settled where the work is done: asking takes torch
     first = job.params.model_dump(mode="json")
     result = method.function(data, job)
     step = Step(
