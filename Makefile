@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/npe2 validate splatom
 
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup
 	@$(BIN)/python -c "import astra" 2>/dev/null || $(BIN)/python -m pip install --quiet -e ".[bench]"
