@@ -2,7 +2,7 @@
 
 from splatom.jobs.checkpoint import CheckpointStore, fingerprint
 from splatom.jobs.errors import JobError, Stopped, explain
-from splatom.jobs.executors import Outcome, ProcessExecutor, RunningJob, Task, ThreadExecutor
+from splatom.jobs.executors import Outcome, ProcessExecutor, RunningJob, Task, ThreadExecutor, perform, prepared
 from splatom.jobs.job import Job
 from splatom.jobs.mailbox import Mailbox, Snapshot
 
@@ -20,4 +20,6 @@ __all__ = [
     "ThreadExecutor",
     "explain",
     "fingerprint",
+    "perform",
+    "prepared",
 ]
