@@ -86,5 +86,5 @@ held=$(mktemp)
 trap 'rm -f "$held"' EXIT
 "$python" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$held"
 say "installing Splatom and its tools into $venv"
-pip_install -c "$held" -e ".[dev,docs]"
+pip_install -c "$held" -e ".[dev,docs,formats]"
 echo "$wanted" >"$stamp"
