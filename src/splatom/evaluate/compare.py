@@ -87,19 +87,21 @@ def _common_centre(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDAr
     """Crop two arrays to the region about the centre that both have."""
     if a.shape == b.shape:
         return a, b, None
-    odd = [n for n, s, t in zip("zyx", a.shape, b.shape, strict=True) if (s - t) % 2]
-    if odd:
-        raise ValueError(
-            f"volumes of shape {a.shape} and {b.shape} differ by an odd number of voxels along {', '.join(odd)}: their "
-            "grids are half a voxel apart; crop one so that the difference is even"
-        )
+    from scipy.ndimage import shift as spline_shift
+
     shape = np.minimum(a.shape, b.shape)
 
     def crop(array: NDArray[Any]) -> NDArray[Any]:
-        start = (np.array(array.shape) - shape) // 2
+        surplus = np.array(array.shape) - shape
+        if (surplus % 2).any():
+            # Centres of grids whose lengths differ by an odd number lie half a voxel apart.
+            array = spline_shift(array, -(surplus % 2) / 2, order=3, mode="nearest")
+        start = surplus // 2
         return array[tuple(slice(int(s), int(s + n)) for s, n in zip(start, shape, strict=True))]
 
     note = f"shapes {a.shape} and {b.shape} differ; the common centre {tuple(int(n) for n in shape)} was compared"
+    if ((np.array(a.shape) - np.array(b.shape)) % 2).any():
+        note += ", after a shift by half a voxel where they differ by an odd number"
     return crop(a), crop(b), note
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,9 +59,9 @@ def _spectra(
     if voxel <= 0:
         raise ValueError(f"voxel size is {voxel} nm; it has to be positive")
     shape = x.shape
-    axes = [np.fft.fftfreq(n, voxel) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1], voxel)]
+    axes: list[Any] = [np.fft.fftfreq(n, voxel) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1], voxel)]
     axes = [f.reshape([-1 if i == j else 1 for j in range(len(shape))]) for i, f in enumerate(axes)]
-    twice = np.full(shape[-1] // 2 + 1, 2.0)
+    twice: NDArray[np.float64] = np.full(shape[-1] // 2 + 1, 2.0)
     twice[0] = 1
     if shape[-1] % 2 == 0:
         twice[-1] = 1
@@ -74,8 +74,8 @@ def _curve(
     axes: list[NDArray[np.float64]],
     weight: NDArray[np.float64],
     voxel: float,
+    edge: int,
 ) -> FscCurve:
-    edge = min(2 * (a.size - 1) if i == len(axes) - 1 else a.size for i, a in enumerate(axes))
     width = 1 / (max(edge, 2) * voxel)
     shell = np.rint(np.sqrt(np.asarray(sum(a * a for a in axes))) / width).astype(np.int64).ravel()
     n = max(edge, 2) // 2 + 1
@@ -83,13 +83,15 @@ def _curve(
     use = (shell < n) & (weights > 0)
 
     def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(shell[use], (values.ravel() * weights)[use], minlength=n)
+        out: Any = np.bincount(shell[use], (values.ravel() * weights)[use], minlength=n)
+        return np.asarray(out, dtype=np.float64)
 
     cross = summed((fa * fb.conj()).real)
     power = np.sqrt(summed(np.abs(fa) ** 2) * summed(np.abs(fb) ** 2))
     correlation = np.divide(cross, power, out=np.zeros(n), where=power > 0)
     count = np.rint(summed(np.ones(fa.shape))).astype(np.int64)
-    return FscCurve(np.arange(n) * width, correlation, count, voxel)
+    frequency: Any = np.arange(n) * width
+    return FscCurve(frequency, correlation, count, voxel)
 
 
 def fsc(a: ArrayLike, b: ArrayLike, voxel_size: float = 1.0) -> FscCurve:
@@ -116,7 +118,7 @@ def fsc(a: ArrayLike, b: ArrayLike, voxel_size: float = 1.0) -> FscCurve:
     regulariser, a learned prior. It then measures how reproducible the result is, not how right.
     """
     fa, fb, axes, twice = _spectra(a, b, voxel_size)
-    return _curve(fa, fb, axes, twice, voxel_size)
+    return _curve(fa, fb, axes, twice, voxel_size, min(np.shape(a)))
 
 
 def directional_fsc(
@@ -152,6 +154,6 @@ def directional_fsc(
     total = np.sqrt(np.asarray(sum(f * f for f in axes)))
     limit = np.cos(np.deg2rad(half_angle)) * (1 - 1e-12)
     return {
-        name: _curve(fa, fb, axes, twice * (np.abs(axis) >= limit * total), voxel_size)
+        name: _curve(fa, fb, axes, twice * (np.abs(axis) >= limit * total), voxel_size, min(np.shape(a)))
         for name, axis in zip("zyx", axes, strict=True)
     }

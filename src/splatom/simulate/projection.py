@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -190,7 +190,7 @@ def project_atoms(
         columns = nearest[:, 0, None, None] + window[None, None, :]
         inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
         flat = (rows * shape[1] + columns)[inside]
-        image: NDArray[np.float64] = np.bincount(flat, spots[inside], minlength=shape[0] * shape[1]).reshape(shape)
+        image: Any = np.bincount(flat, spots[inside], minlength=shape[0] * shape[1]).reshape(shape)
         if tail_nm > 0:
             image = np.fft.irfft2(np.fft.rfft2(image) * tails, shape)
         out[view] = image[margin : margin + height, margin : margin + width] / pixel_size**2

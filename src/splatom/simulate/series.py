@@ -48,7 +48,7 @@ def _scan_jittered(image: NDArray[Any], jitter: float, rng: np.random.Generator)
     from scipy.ndimage import map_coordinates
 
     height, width = image.shape
-    columns = np.arange(width)[None, :] - rng.normal(scale=jitter, size=height)[:, None]
+    columns = np.arange(width)[None, :] - rng.normal(0.0, jitter, (height, 1))
     rows = np.broadcast_to(np.arange(height)[:, None], image.shape)
     out: NDArray[Any] = map_coordinates(image, [rows, columns], order=1, mode="nearest")
     return out

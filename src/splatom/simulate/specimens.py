@@ -327,11 +327,12 @@ def atomic_particle(
     # Nearest-neighbour distance of the bulk, as an fcc lattice constant: these shapes are packed closely.
     nearest = reference["a"] * {"fcc": np.sqrt(0.5), "bcc": np.sqrt(0.75), "hcp": 1.0}[reference["symmetry"]]
     lattice = float(nearest * np.sqrt(2))
-    build: dict[str, Callable[[int], Any]] = {
+    builders: dict[str, Callable[[int], Any]] = {
         "decahedron": lambda n: shapes.Decahedron(element, n, max(1, n // 2), n // 4, latticeconstant=lattice),
         "icosahedron": lambda n: shapes.Icosahedron(element, n, latticeconstant=lattice),
-        "octahedron": lambda n: shapes.Octahedron(element, 2 * n - 1, max(1, (2 * n - 1) // 3), latticeconstant=lattice),
-    }[cluster]
+        "octahedron": lambda n: shapes.Octahedron(element, 2 * n - 1, (2 * n - 1) // 3, latticeconstant=lattice),
+    }
+    build = builders[cluster]
     positions: NDArray[np.float64] | None = None
     for n in range(2, 40):
         xyz = build(n).get_positions() / 10
