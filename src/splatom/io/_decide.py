@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -62,7 +62,8 @@ def plan(path: Path, found: Found, wishes: Wishes) -> Plan:
     use_xf = path.is_file() and path.suffix.lower() not in (".ali", ".xf") and xf.is_file()
     use_xf = use_xf and found.format == "MRC" and found.own_sidecars is not False
     angles, angles_from = _user_angles(path, found, wishes)
-    ndim, looked_at = len(found.shape), ()
+    ndim = len(found.shape)
+    looked_at: tuple[str, ...] = ()
     if ndim == 3 and angles is None and found.kind in (None, "series") and wishes.kind in (None, "series"):
         may_look = found.angles is None or found.format == "MRC"
         if may_look and not (found.hint == "volume" and path.suffix.lower() in (".rec", ".map") and not wishes.kind):
@@ -103,7 +104,7 @@ def plan(path: Path, found: Found, wishes: Wishes) -> Plan:
             notes.append(f"tilt axis {found.axis_degrees:g}° from the rows' direction, as the header says")
     if use_xf:
         loading["transforms_from"] = xf.name
-        notes.append(f"{xf.name} applied: its shifts and in-plane rotation are in the geometry, the pixels as they were")
+        notes.append(f"{xf.name} applied: its shifts and rotation are in the geometry, the pixels as they were")
     if notes:
         loading["notes"] = notes
     return Plan(kind, angles, pixel, contrast, axis, xf if use_xf else None, loading)
@@ -217,4 +218,4 @@ def _contrast(path: Path, found: Found, wishes: Wishes, loading: dict[str, Any])
     contrast = wishes.contrast or found.contrast or "adf"
     if contrast not in get_args(Contrast):
         raise FileFault(path, f"contrast is {contrast!r}; allowed are adf, bf and phase")
-    return cast("Contrast", contrast)
+    return contrast

@@ -22,8 +22,8 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     """Give a new path for each target, and put them in place once all are written.
 
     The last target is renamed last. If anything goes wrong before that, the old files stay whole and the new ones
-    are removed. The new paths keep the suffix and lie in a fresh folder beside the target, so that a rename is one step of
-    the file system.
+    are removed. The new paths keep the name and lie in a fresh folder beside the target, so that a rename is one
+    step of the file system.
     """
     folder = targets[0].parent
     if not folder.is_dir():

@@ -113,7 +113,7 @@ def _missing(error: FileNotFoundError) -> str:
 
 
 def _known() -> tuple[type[BaseException], ...]:
-    """The known exceptions, with those of libraries that are loaded already and derive from none of them."""
+    """List the known exceptions, with those of libraries that are loaded already and derive from none of them."""
     import sys
 
     out: list[type[BaseException]] = list(_KNOWN)

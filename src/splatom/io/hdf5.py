@@ -91,7 +91,8 @@ def _axis_angles(axis: dict[str, Any], count: int) -> NDArray[np.float64] | None
     factor = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "°": 1.0, "rad": 180 / math.pi}.get(unit)
     if factor is None:
         return None
-    return (float(axis.get("offset", 0.0)) + float(axis.get("scale", 1.0)) * np.arange(count)) * factor
+    steps = np.arange(count, dtype=np.float64)
+    return np.asarray((float(axis.get("offset", 0.0)) + float(axis.get("scale", 1.0)) * steps) * factor)
 
 
 def _scaled(scale: Any, unit: object) -> float | None:
@@ -176,9 +177,9 @@ def _plain(path: Path, file: Any) -> Found | None:
     angles = np.asarray(lists[0][()], dtype=np.float64) if lists else None
     if angles is not None and _text(lists[0].attrs.get("units", "")).lower().startswith("rad"):
         angles = np.rad2deg(angles)
-    size = siblings["pixel_size"] if "pixel_size" in siblings else None
+    size = siblings.get("pixel_size")
     unit = _text(size.attrs.get("units", "nm")) if size is not None and size.shape == () else ""
-    pixel = _scaled(size[()], unit) if unit else None
+    pixel = _scaled(size[()], unit) if size is not None and unit else None
     return _found(
         path, data, "HDF5", data.name, angles=angles, angles_from=lists[0].name if lists else "", pixel_size=pixel,
         pixel_from="pixel_size" if pixel else "", notes=(f"array taken: {data.name}",),

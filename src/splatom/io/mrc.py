@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -103,16 +103,17 @@ def find(path: Path) -> Found:
     )
 
 
-def _header(path: Path, block: bytes, dtype: Any) -> tuple[Any, str]:
+def _header(path: Path, block: bytes, dtype: Any) -> tuple[Any, Literal["<", ">"]]:
     """Parse the main header in the byte order that makes sense, or say that it is no MRC file."""
     refused = ""
-    for order in "<>":
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
         header = np.frombuffer(block, np.dtype(dtype).newbyteorder(order), 1)[0]
         size = [int(header[name]) for name in ("nx", "ny", "nz")]
         mode = int(header["mode"])
-        if 0 < min(size) and max(size) < 1 << 24 and mode in _TYPES:
+        if min(size) > 0 and max(size) < 1 << 24 and mode in _TYPES:
             return header, order
-        if 0 < min(size) and max(size) < 1 << 24 and mode in _REFUSED:
+        if min(size) > 0 and max(size) < 1 << 24 and mode in _REFUSED:
             refused = f"holds {_REFUSED[mode]} (mode {mode}); save real pixels (the modulus, for example)"
         elif min(size) == 0 and mode in _TYPES and 0 <= max(size) < 1 << 24:
             refused = f"is empty: {size[0]} × {size[1]} × {size[2]} pixels"
@@ -158,7 +159,7 @@ def _centre(header: Any, shape: tuple[int, ...], voxel: float | None) -> tuple[f
 
 
 def _extended(
-    header: Any, block: bytes, more: bytes, order: str, count: int
+    header: Any, block: bytes, more: bytes, order: Literal["<", ">"], count: int
 ) -> tuple[NDArray[np.float64] | None, float | None, str, float | None]:
     """Angles, pixel size (nm), its source and the tilt axis from an extended header."""
     kind = bytes(header["exttyp"])

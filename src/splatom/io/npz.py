@@ -65,7 +65,7 @@ def _find_npz(path: Path) -> Found:
         notes.append(f"array taken: {name}")
     own = name in ("projections", "volume", "image")
     names = _SERIES_FIELDS if name == "projections" else ("provenance", "origin_zyx") if name == "volume" else ()
-    fields = {key: _small(path, key, headers) for key in names if key in headers}
+    fields: dict[str, Any] = {key: _small(path, key, headers) for key in names if key in headers}
     if own and "mask" in headers and name == "projections":
         fields["mask"] = _loader(path, "mask")
     if own and "std" in headers and name == "volume":
@@ -98,7 +98,7 @@ def _main(path: Path, headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]])
             if name in headers:
                 shape = headers[name][0]
                 if len(shape) != ndim and not (name != names[0] and len(shape) in (2, 3)):
-                    wanted = "(n, rows, columns)" if kind == "series" else "(z, y, x)" if ndim == 3 else "(rows, columns)"
+                    wanted = {"series": "(n, rows, columns)", "volume": "(z, y, x)", "image": "(rows, columns)"}[kind]
                     raise FileFault(path, f"key {name} has shape {shape}; expected {wanted}")
                 return kind, name
     arrays = [key for key, (shape, dtype) in headers.items() if len(shape) in (2, 3) and dtype.kind in "biuf"]

@@ -33,8 +33,8 @@ def find(path: Path) -> Found:
     with faults(path):
         if not is_zarr(path):
             raise FileFault(path, "is not a Zarr folder: it holds no .zgroup or zarr.json")
-        group = zarr.open_group(path, mode="r")
-        attributes = dict(group.attrs)
+        group: Any = zarr.open_group(path, mode="r")
+        attributes: dict[str, Any] = dict(group.attrs)
         ome = attributes.get("ome", attributes)
         scales = ome.get("multiscales") or []
         if not scales:
@@ -56,8 +56,8 @@ def find(path: Path) -> Found:
 
     def load() -> NDArray[Any]:
         with faults(path):
-            pixels = zarr.open_group(path, mode="r")[str(dataset["path"])][...]
-            return np.asarray(pixels).reshape(squeezed)
+            again: Any = zarr.open_group(path, mode="r")
+            return np.asarray(again[str(dataset["path"])][...]).reshape(squeezed)
 
     fields = from_json({} if own is None else own["fields"])
     angles = fields.pop("angles", None)

@@ -68,12 +68,13 @@ def find_folder(path: Path, finders: dict[str, Callable[[Path], Found]]) -> Foun
         if p.suffix.lower() in finders:
             by_suffix.setdefault(p.suffix.lower(), []).append(p)
     if not by_suffix:
-        raise FileFault(path, "is a folder without images; give a folder of TIFF, PNG, DM3/DM4 or MRC images, or a file")
+        raise FileFault(path, "is a folder without images; give a folder of TIFF, PNG, DM or MRC images, or a file")
     suffix = max(by_suffix, key=lambda s: len(by_suffix[s]))
     names = sorted(by_suffix[suffix], key=_natural)
     parts = [finders[suffix](p) for p in names]
     flat = [(p, f) for p, f in zip(names, parts, strict=True) if len(f.shape) == 2 or f.shape[0] == 1]
-    notes = [f"left aside: {p.name} of shape {f.shape}" for p, f in zip(names, parts, strict=True) if (p, f) not in flat]
+    taken = {p for p, _ in flat}
+    notes = [f"left aside: {p.name} of shape {f.shape}" for p, f in zip(names, parts, strict=True) if p not in taken]
     if not flat:
         raise FileFault(path, f"holds no single 2-D {suffix} images; open one of its files instead")
     shape = flat[0][1].shape[-2:]

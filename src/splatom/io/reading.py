@@ -78,6 +78,7 @@ def read(
     if path.suffix.lower() in xyz.SUFFIXES:
         if kind not in (None, "atoms"):
             raise FileFault(path, f"holds atoms where a {kind} is needed")
+        _check_there(path)
         return xyz.read_xyz(path)
     found = _find(path)
     if found.kind == "cloud":
@@ -122,6 +123,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix.lower() in xyz.SUFFIXES:
+        _check_there(path)
         return {"file": str(path), "kind": "atoms", "format": "XYZ", **xyz.describe_xyz(path)}
     found = _find(path)
     out: dict[str, Any] = {
@@ -155,20 +157,25 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 def _find(path: Path) -> Found:
     """Read the headers of whatever the path names."""
+    _check_there(path)
     with faults(path):
-        if not path.exists():
-            raise FileFault(path, "no such file or folder; check the name")
         if path.is_dir():
             if path.suffix.lower() == ".zarr" or omezarr.is_zarr(path):
                 return omezarr.find(path)
             images = {s: f for s, f in _FINDERS.items() if s in _IN_FOLDERS}
             return pictures.find_folder(path, images)
-        if path.stat().st_size == 0:
-            raise FileFault(path, "is empty (0 bytes); copy it again")
     finder = _FINDERS.get(path.suffix.lower())
     if finder is None:
         raise FileFault(path, f"'{path.suffix}' is not a format that can be read ({' '.join(suffixes())})")
     return finder(path)
+
+
+def _check_there(path: Path) -> None:
+    with faults(path):
+        if not path.exists():
+            raise FileFault(path, "no such file or folder; check the name")
+        if path.is_file() and path.stat().st_size == 0:
+            raise FileFault(path, "is empty (0 bytes); copy it again")
 
 
 _IN_FOLDERS = (*tiff.SUFFIXES, *pictures.SUFFIXES, ".dm3", ".dm4", ".ser", ".mrc")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "find", "write_tiff"]
 
 SUFFIXES = (".tif", ".tiff")
-_KEY = "splatom"
+_KEY = "Splatom "  # before the JSON, so that no other reader takes it for its own
 _CM = 1e7  # nm
 
 
@@ -73,7 +73,7 @@ def write_tiff(
     """Write a stack with its resolution and, as JSON in the image description, its small fields."""
     import tifffile
 
-    description = json.dumps({_KEY: {"kind": kind, "shape": list(data.shape), "fields": to_json(fields)}})
+    description = _KEY + json.dumps({"kind": kind, "shape": list(data.shape), "fields": to_json(fields)})
     resolution = None if pixel_size is None else (_CM / pixel_size, _CM / pixel_size)
     tifffile.imwrite(
         path,
@@ -89,13 +89,12 @@ def write_tiff(
 
 def _own_fields(tif: Any) -> dict[str, Any] | None:
     text = tif.pages[0].description
-    if not text.startswith("{"):
+    if not text.startswith(_KEY):
         return None
     try:
-        values = json.loads(text)
+        own = json.loads(text.removeprefix(_KEY))
     except (ValueError, RecursionError):
         return None
-    own = values.get(_KEY) if isinstance(values, dict) else None
     return own if isinstance(own, dict) and isinstance(own.get("fields"), dict) else None
 
 
@@ -117,7 +116,7 @@ def _pixel_size(tif: Any) -> tuple[float | None, str]:
     if tif.is_imagej:
         scale = nm_per((tif.imagej_metadata or {}).get("unit", ""))
         return (scale / per_unit, "ImageJ metadata") if scale else (None, "")
-    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
+    per = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
     # Inches are print resolution (72 or 300 dpi), never a microscope's scale.
-    pixel = _CM / per_unit if unit == 3 else None
+    pixel = _CM / per_unit if per == 3 else None
     return (pixel, "resolution tags") if pixel is not None and pixel < 1e5 else (None, "")

@@ -115,7 +115,7 @@ def _series_mrc(path: Path, series: TiltSeries) -> None:
     if not plain and transforms is None:
         raise FileFault(path, "an MRC series cannot hold views about more than one axis; write an .npz instead")
     if transforms is not None and path.suffix.lower() == ".ali":
-        raise FileFault(path, "an .ali file is aligned already, this series has shifts; write .mrc, .st or .npz instead")
+        raise FileFault(path, "an .ali file is aligned already, this series has shifts; write .mrc or .npz instead")
     beside = [path.with_suffix(".rawtlt")] + ([path.with_suffix(".xf")] if transforms is not None else [])
     label = "Splatom: tilt series" + ("; transforms in .xf" if transforms is not None else "")
     with replacing(*beside, path) as fresh:

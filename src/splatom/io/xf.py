@@ -113,5 +113,5 @@ def xf_text(geometry: ViewGeometry) -> str | None:
 def _inverses(matrices: NDArray[np.float64], source: str) -> NDArray[np.float64]:
     gram = matrices @ matrices.transpose(0, 2, 1)
     if (np.linalg.det(matrices) <= 0).any() or np.abs(gram - np.eye(2)).max() > 2 * _ROTATION_TOLERANCE:
-        raise FileFault(source, "holds a mirror, a magnification or a shear; apply it to the pixels with IMOD's newstack")
+        raise FileFault(source, "holds a mirror, magnification or shear; apply it to the pixels with IMOD's newstack")
     return np.asarray(np.linalg.inv(matrices))
