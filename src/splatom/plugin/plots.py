@@ -46,6 +46,7 @@ class _Plot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
+        self.setMinimumHeight(150)
         self._ink()
 
     def changeEvent(self, event: QEvent) -> None:
@@ -211,12 +212,14 @@ class ImagePane(QWidget):
         if diverging:
             stops = ((33, 102, 172), (247, 247, 247), (178, 24, 43))
             self.image.setColorMap(pg.ColorMap([0.0, 0.5, 1.0], stops))
+        self.image.setBorder(pg.mkPen(COLOURS["excluded"]))
         self.box.addItem(self.image)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.title)
         layout.addWidget(self.view, 1)
+        self.setMinimumHeight(120)
         self.view.scene().sigMouseClicked.connect(self._pressed)
 
     def set_image(

@@ -26,7 +26,7 @@ COLOURS = {
 }
 
 _MARGIN = 18.0  # pixels kept for the labels of the angles
-_FOOT = 22.0  # pixels kept for the line of text below
+_FOOT = 36.0  # pixels kept for the two lines of text below
 
 
 def missing_wedge(angles: ArrayLike) -> tuple[float, float]:
@@ -63,12 +63,12 @@ class PolarPlot(QWidget):
         self._angles = np.zeros(0)
         self._kind = np.zeros(0, dtype="U9")
         self._current: int | None = None
-        self.setMinimumSize(160, 110)
+        self.setMinimumSize(160, 140)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setToolTip("Beam directions of all tilts. Click a beam to go to its tilt.")
 
     def sizeHint(self) -> QSize:  # noqa: D102 - Qt's name
-        return QSize(280, 180)
+        return QSize(280, 200)
 
     def set_angles(
         self,
@@ -124,7 +124,7 @@ class PolarPlot(QWidget):
     def _frame(self) -> tuple[QPointF, float]:
         """Centre of the half disc and its radius, in widget pixels."""
         width, height = float(self.width()), float(self.height())
-        radius = max(20.0, min(width / 2 - 1.9 * _MARGIN, height - _FOOT - _MARGIN - 6))
+        radius = max(20.0, min(width / 2 - 1.9 * _MARGIN, height - _FOOT - _MARGIN - 12))
         return QPointF(width / 2, _MARGIN + radius + 2), radius
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102 - Qt's name
@@ -151,9 +151,9 @@ class PolarPlot(QWidget):
             at = _towards(centre, radius + 11, angle)
             box = QRectF(at.x() - 20, at.y() - 8, 40, 16)
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, _degrees(angle))
-        foot = QRectF(0, self.height() - _FOOT, self.width(), _FOOT)
-        text = painter.fontMetrics().elidedText(self.summary, Qt.TextElideMode.ElideRight, self.width() - 4)
-        painter.drawText(foot, Qt.AlignmentFlag.AlignCenter, text)
+        foot = QRectF(2, centre.y() + 10, self.width() - 4, _FOOT)
+        where = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+        painter.drawText(foot, where, self.summary)
         painter.end()
 
     def _paint_wedge(self, painter: QPainter, centre: QPointF, radius: float, start: float, width: float) -> None:
