@@ -108,6 +108,7 @@ class Session:
         self._workers: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
         self.runs: list[Run] = []
+        self._closed = False
         self._timer = QTimer()
         self._timer.timeout.connect(self._poll)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -116,6 +117,7 @@ class Session:
         viewer.dims.events.current_step.connect(self._show_angle)
         for layer in viewer.layers:
             self._consider(layer)
+        self._anchor()
         weakref.finalize(viewer, self.close)  # at the latest when the viewer is gone, or Python ends
 
     # ---------------------------------------------------------------- the window
@@ -138,12 +140,11 @@ class Session:
 
         widget.destroyed.connect(leave)
 
-    def anchor(self, widget: QWidget) -> None:
-        """End with the window that a dock stands in: stop its jobs and the process beside it."""
-        window = widget.window()
-        if window is not widget and not window.property("splatom"):
-            window.setProperty("splatom", True)
-            window.destroyed.connect(lambda *_: self.close())
+    def _anchor(self) -> None:
+        """End with the window: a viewer may outlive it, and jobs must not."""
+        menu = getattr(getattr(self.viewer, "window", None), "main_menu", None)
+        if menu is not None:
+            menu.window().destroyed.connect(lambda *_: self.close())
 
     def warm_up(self) -> None:
         """Start the process that computes while the user is still choosing."""
@@ -153,6 +154,7 @@ class Session:
 
     def close(self) -> None:
         """Stop every job and end the process that computes."""
+        self._closed = True
         with contextlib.suppress(RuntimeError):  # at the end of Python Qt may be gone before the session
             self._timer.stop()
         for run in self.runs:
@@ -163,6 +165,7 @@ class Session:
             self._executor = None
 
     def _ready_executor(self) -> Any:
+        self._closed = False
         if self._executor is None:
             self._executor = ThreadExecutor() if preferences().executor == "thread" else ProcessExecutor()
         return self._executor
@@ -284,7 +287,7 @@ class Session:
         return next((r for r in self.runs if r.id == wanted), None)
 
     def _poll(self) -> None:
-        if self._viewer() is None:
+        if self._closed or self._viewer() is None:
             self.close()
             return
         for run in [r for r in self.runs if r.active]:
