@@ -187,7 +187,7 @@ def test_without_angles_the_user_is_asked(tmp_path: Path, name: str) -> None:
 def test_a_2d_image_is_no_series(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=np.ones((4, 5)))
     for path in (tmp_path / "a.npz", make(tmp_path / "a.png")):
-        with pytest.raises(io.FileFault, match="2-D image of shape .* where a tilt series is needed"):
+        with pytest.raises(io.FileFault, match=r"2-D image of shape .* where a tilt series is needed"):
             io.read_series(path)
         with pytest.raises(io.FileFault, match="2-D image"):
             io.read_volume(path)
@@ -262,7 +262,7 @@ def test_writing_where_one_cannot(tmp_path: Path) -> None:
             io.write(path, chiral_series())
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")
-    with pytest.raises(io.FileFault, match="no Zarr folder"):
+    with pytest.raises(io.FileFault, match=r"no Zarr folder"):
         io.write(tmp_path / "mine.zarr", chiral_volume())
     assert (tmp_path / "mine.zarr" / "thesis.txt").read_text() == "years of work"
     assert [p.name for p in tmp_path.iterdir()] == ["mine.zarr"]

@@ -187,7 +187,8 @@ def test_atoms_are_extended_xyz_that_ase_reads(tmp_path: Path) -> None:
 def test_what_ase_writes_is_read(tmp_path: Path) -> None:
     import ase.io
 
-    atoms = Atoms(np.arange(6.0).reshape(2, 3), np.array(["Au", "Cu"]), np.full((2, 3), 0.01), amplitude=np.array([3.0, 4]))
+    positions, symbols = np.arange(6.0).reshape(2, 3), np.array(["Au", "Cu"])
+    atoms = Atoms(positions, symbols, np.full((2, 3), 0.01), amplitude=np.array([3.0, 4]))
     ase.io.write(tmp_path / "a.xyz", atoms.to_ase(), format="extxyz")
     back = io.read_atoms(tmp_path / "a.xyz")
     np.testing.assert_allclose(back.positions_zyx, atoms.positions_zyx, atol=1e-8)
