@@ -113,9 +113,17 @@ def _start(up: Upright, kind: str, job: Job[AlignParams]) -> NDArray[np.float64]
         across, _ = _mass.across_by_slices(up, along, job.check)
         job.note(gain_spread=round(float(gains[up.use].std()), 4))
         return np.stack([across, along], axis=1)
+    return _by_beads(up, job, None)
+
+
+def _by_beads(up: Upright, job: Job[AlignParams], start: NDArray[np.float64] | None) -> NDArray[np.float64]:
     from splatom.methods.prepare._beads import by_beads
 
-    return by_beads(up, job).shifts
+    beads = by_beads(up, job.check, start, job.params.limit * max(up.images.shape[1:]))
+    job.note(beads=len(beads.positions), bead_rms_px=round(beads.rms, 3), bead_axis_off_degrees=round(beads.axis_degrees, 3))
+    if abs(beads.axis_degrees) > 0.3:
+        job.note(advice="the beads see the tilt axis elsewhere; prepare tilt-axis puts it right")
+    return beads.shifts
 
 
 def _orbit_notes(up: Upright, centre: NDArray[np.float64]) -> dict[str, float]:
@@ -139,10 +147,10 @@ def _candidates(up: Upright, job: Job[AlignParams]) -> dict[str, NDArray[np.floa
         except ValueError as fault:
             job.note(**{f"{name} failed": str(fault)})
     if up.kind == "film":
-        from splatom.methods.prepare._beads import BeadError, by_beads
+        from splatom.methods.prepare._beads import BeadError
 
         try:
-            out["fiducials"] = by_beads(up, job, start=out.get("cross-correlation")).shifts
+            out["fiducials"] = _by_beads(up, job, out.get("cross-correlation"))
         except BeadError as fault:
             job.note(fiducials=str(fault))
     return out

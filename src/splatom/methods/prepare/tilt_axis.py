@@ -79,7 +79,7 @@ def _has_own_rotations(series: TiltSeries) -> bool:
 
 
 def _direction(series: TiltSeries, job: Job[TiltAxisParams]) -> float:
-    from splatom.methods.prepare._axis import find_axis
+    from splatom.methods.prepare._axis import find_axis, redefined
     from splatom.methods.prepare._beads import BeadError, by_beads
     from splatom.methods.prepare._images import learning, matter
     from splatom.methods.prepare._upright import upright
@@ -89,13 +89,13 @@ def _direction(series: TiltSeries, job: Job[TiltAxisParams]) -> float:
     job.note(common_line_degrees=round(axis.degrees, 2), clarity=round(axis.clarity, 3))
     if kind != "common-line":
         # The beads' paths are looked for near the axis that the spectra show.
-        from splatom.methods.prepare._axis import redefined
-
         guess = series.with_(geometry=redefined(series, axis.degrees)[0]) if axis.is_clear else series
         up = upright(guess, job.check)
         if up.kind == "film" or kind == "fiducials":
             try:
-                return guess.geometry.axis_degrees + by_beads(up, job).axis_degrees
+                beads = by_beads(up, job.check, limit=max(up.images.shape[1:]) / 4)
+                job.note(beads=len(beads.positions), bead_rms_px=round(beads.rms, 3))
+                return guess.geometry.axis_degrees + beads.axis_degrees
             except BeadError as fault:
                 if kind == "fiducials":
                     raise
@@ -105,7 +105,9 @@ def _direction(series: TiltSeries, job: Job[TiltAxisParams]) -> float:
             f"the images do not show clearly where the tilt axis runs (best guess {axis.degrees:.1f}° from vertical); "
             "give --angle"
         )
-    return axis.degrees
+    # What is no further from the axis there is than this can be told is no reason to give up the fast, exact case.
+    off = (axis.degrees - series.geometry.axis_degrees + 90) % 180 - 90
+    return series.geometry.axis_degrees if abs(off) < 0.25 else axis.degrees
 
 
 def _offset(up: Upright, job: Job[TiltAxisParams]) -> tuple[float, float]:
