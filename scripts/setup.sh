@@ -62,7 +62,7 @@ fi
 
 # ---------------------------------------------------------------- torch first, so that nothing else chooses its build
 pip_install() {
-    "$python" -m pip install --quiet --disable-pip-version-check "$@"
+    "$python" -m pip install -qq --disable-pip-version-check "$@"
 }
 
 if "$python" -c "import torch" 2>/dev/null; then
