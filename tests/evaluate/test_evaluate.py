@@ -186,6 +186,11 @@ def test_grids_half_a_voxel_apart_are_brought_together():
     assert figures["psnr"] > 50 and "half a voxel" in figures["note"]
 
 
+def test_a_single_slice_is_compared_as_far_as_it_goes():
+    figures = evaluate(Volume(BLOCK[:1] + 0.1, 0.5), Volume(BLOCK[4:5], 0.5))
+    assert figures["rmse"] > 0 and figures["ssim"] is None and figures["fsc_0.5_nm"] is None
+
+
 def test_series_are_compared_at_the_tilts_they_share():
     images = RNG.random((5, 8, 8)) + 1
     reference = _series(images, [-20, -10, 0, 10, 20])

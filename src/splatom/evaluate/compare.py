@@ -33,7 +33,8 @@ def evaluate(result: Any, reference: Any, *, tolerance_nm: float = 0.1) -> dict[
     -------
     dict
         JSON values. ``kind`` says what was compared; ``psnr_fitted`` is the PSNR after the best gain and offset;
-        infinite PSNR (equal data) is None; ``note`` tells of anything left out.
+        infinite PSNR (equal data), and what data are too
+        small for, is None; ``note`` tells of anything left out.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def _likeness(a: NDArray[Any], b: NDArray[Any]) -> dict[str, Any]:
     """RMSE, PSNR (plain and fitted) and SSIM as JSON values."""
     decibel = {"psnr": psnr(a, b), "psnr_fitted": psnr(a, b, fit=True)}
     figures: dict[str, Any] = {k: v if np.isfinite(v) else None for k, v in decibel.items()}
-    return {"rmse": rmse(a, b), **figures, "ssim": ssim(a, b)}
+    return {"rmse": rmse(a, b), **figures, "ssim": ssim(a, b) if min(a.shape) >= 3 else None}
 
 
 def _common_centre(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], str | None]:

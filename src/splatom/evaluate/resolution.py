@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FscCurve", "directional_fsc", "fsc"]
 
+_FEWEST = 10  # coefficients that make a shell's correlation worth reading
+
 
 @dataclass(frozen=True, eq=False)
 class FscCurve:
@@ -34,10 +36,16 @@ class FscCurve:
     count: NDArray[np.int64]
     voxel_size: float
 
-    def resolution(self, threshold: float = 0.143) -> float:
-        """Length in nm at which the curve first falls below a threshold; two voxels if it never does."""
-        # The shell at zero frequency only compares means, and a shell without coefficients says nothing.
-        use = (self.frequency > 0) & (self.count > 0)
+    def resolution(self, threshold: float = 0.143) -> float | None:
+        """Length in nm at which the curve first falls below a threshold; two voxels if it never does.
+
+        Shells of fewer than ten coefficients are passed over; None if there are no others.
+        """
+        # The shell at zero frequency only compares means; a handful of coefficients, as in the innermost shells of
+        # a cone, is chance.
+        use = (self.frequency > 0) & (self.count >= _FEWEST)
+        if not use.any():
+            return None
         frequency, correlation = self.frequency[use], self.correlation[use]
         below = np.flatnonzero(correlation < threshold)
         if len(below) == 0:
