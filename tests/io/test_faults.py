@@ -31,7 +31,7 @@ def make(path: Path, images: np.ndarray | None = None) -> Path:
         case ".mat":
             from scipy.io import savemat
 
-            savemat(path, {"stack": np.moveaxis(images, 0, 2), "angles": ANGLES})
+            savemat(path, {"stack": np.moveaxis(images, 0, 2), "angles": ANGLES}, do_compression=True)
         case ".npy":
             np.save(path, images)
         case ".png":

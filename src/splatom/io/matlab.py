@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splatom.io._found import Found, contrast_in_name
+from splatom.io._mat5 import read_mat5
 from splatom.io.errors import FileFault, faults
+from splatom.io.hdf5 import find_mat73
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,31 +63,12 @@ def find(path: Path) -> Found:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Every array in the file by name; those of a struct as ``struct.field``."""
-    from scipy.io import loadmat
-
+    """Read every array in the file by name; those of a struct as ``struct.field``."""
     with faults(path):
-        with path.open("rb") as file:
-            start = file.read(128)
-        if b"MATLAB 7.3" in start or start[:8] == b"\x89HDF\r\n\x1a\n":
-            from splatom.io.hdf5 import find_mat73
-
+        content = path.read_bytes()
+        if content.startswith(b"MATLAB 7.3") or content[:8] == b"\x89HDF\r\n\x1a\n":
             return find_mat73(path)
-        if len(start) < 128 and not start.startswith(b"\0"):
-            raise FileFault(path, "is not a MATLAB file: too short for its header")
-        content = loadmat(path, struct_as_record=True)
-    out: dict[str, NDArray[Any]] = {}
-    for key, value in content.items():
-        if key.startswith("__") or not isinstance(value, np.ndarray):
-            continue
-        if value.dtype.names and value.size == 1:
-            for name in value.dtype.names:
-                inner = value.ravel()[0][name]
-                if isinstance(inner, np.ndarray):
-                    out[f"{key}.{name}"] = inner
-        else:
-            out[key] = value
-    return out
+        return read_mat5(content)
 
 
 def _angles(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...] | None) -> NDArray[np.float64] | None:
