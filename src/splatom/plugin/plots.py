@@ -10,7 +10,7 @@ import numpy as np
 from qtpy import API_NAME
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from splatom.plugin.polar import COLOURS, PolarPlot, missing_wedge
 
@@ -46,7 +46,8 @@ class _Plot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
-        self.setMinimumHeight(150)
+        self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.setMinimumSize(200, 150)
         self._ink()
 
     def changeEvent(self, event: QEvent) -> None:
@@ -219,7 +220,8 @@ class ImagePane(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.title)
         layout.addWidget(self.view, 1)
-        self.setMinimumHeight(120)
+        self.view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.setMinimumSize(80, 120)
         self.view.scene().sigMouseClicked.connect(self._pressed)
 
     def set_image(
@@ -254,7 +256,7 @@ class ImagePane(QWidget):
         if extent is not None:
             self.image.setRect(*extent)
         if self.image.boundingRect() != before or extent is not None:
-            self.box.autoRange(padding=0.01)
+            self.box.autoRange(padding=0.03)
 
     def _pressed(self, event: Any) -> None:
         at = self.box.mapSceneToView(event.scenePos())
