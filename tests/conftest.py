@@ -27,6 +27,19 @@ def _why_no_window() -> str:
     return ""
 
 
+def pytest_report_header() -> list[str]:
+    """Say at the top what is left out, and why."""
+    reason = _why_no_window()
+    return [f"tests of the window are left out: {reason}"] if reason else []
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the plugin's tests alone where they could not even be imported."""
+    folder = Path(__file__).parent / "plugin"
+    missing = _why_no_window().endswith("installed")
+    return True if missing and collection_path == folder else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of the window, and skip them where none can be opened."""
     reason = _why_no_window()
