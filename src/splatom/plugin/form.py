@@ -32,7 +32,7 @@ from qtpy.QtWidgets import (
 from splatom.data import MethodParams, live_fields
 from splatom.plugin.settings import config_folder
 
-__all__ = ["Form", "forget", "recall", "remember"]
+__all__ = ["Form", "Number", "forget", "recall", "remember"]
 
 _INT = 2**31 - 1
 
@@ -52,7 +52,7 @@ class _Combo(_NoWheel, QComboBox):
     pass
 
 
-class _Float(_NoWheel, QDoubleSpinBox):
+class Number(_NoWheel, QDoubleSpinBox):
     """Shows 0.0005 and 20000 as people write them, not with a fixed number of decimals."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class _Float(_NoWheel, QDoubleSpinBox):
         self.setDecimals(12)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
 
-    def textFromValue(self, value: float) -> str:
+    def textFromValue(self, value: float) -> str:  # noqa: D102 - Qt's name
         return f"{value:.10g}"
 
 
@@ -122,7 +122,7 @@ def _editor(kind: Any, info: FieldInfo) -> QWidget:
         spin.setRange(int(max(low, -_INT)), int(min(high, _INT)))
         return spin
     if kind is float:
-        number = _Float()
+        number = Number()
         low, high = bounds.get("ge", bounds.get("gt", -1e15)), bounds.get("le", bounds.get("lt", 1e15))
         number.setRange(float(low), float(high))
         return number
@@ -203,7 +203,7 @@ class Form(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         plain, folded = QFormLayout(), QFormLayout()
         for layout in (plain, folded):
-            layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+            layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
             layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         column.addLayout(plain)
         for name, info in model.model_fields.items():

@@ -221,6 +221,7 @@ class Session:
 
     def _on_inserted(self, event: Any) -> None:
         self._consider(event.value)
+        self._show_angle()
 
     def _on_selected(self, event: Any) -> None:
         self._consider(event.value)
@@ -228,6 +229,7 @@ class Session:
     def _on_removed(self, event: Any) -> None:
         for run in self.runs:
             run.layers = [x for x in run.layers if x is not event.value]
+        self._show_angle()
         if event.value is self._series:
             self._series = None
             others = self.series_layers()
@@ -238,12 +240,18 @@ class Session:
         if viewer is None:
             return
         layer = self._series
-        shown = layer is not None and layer.visible and viewer.dims.ndisplay == 2
+        shown = layer is not None and layer.visible and viewer.dims.ndisplay == 2 and not self._covered(layer)
         text = angle_text(layer, viewer.dims.point) if shown else ""
         overlay = viewer.canvas.overlays.text
         if overlay.text != text:
             overlay.text, overlay.visible = text, bool(text)
             overlay.position = "top_left"
+
+    def _covered(self, layer: Any) -> bool:
+        """Whether a volume lies over the series."""
+        layers = list(self.viewer.layers)
+        above = layers[layers.index(layer) + 1 :] if layer in layers else []
+        return any(x.visible and info(x).get("kind") == "volume" for x in above)
 
     # ---------------------------------------------------------------- runs
     def start(
@@ -280,6 +288,21 @@ class Session:
         self._timer.start(round(1000 / max(settings.refresh_rate, 0.1)))
         self.run_started.emit(run)
         return run
+
+    def submit(self, task: Task) -> RunningJob:
+        """Start a task that is no run of the user's (an estimate, say): no layer, no signal."""
+        return self._ready_executor().submit(task)
+
+    def save(self, path: str, value: Any, say: Callable[[str, bool], Any]) -> None:
+        """Write a value in a thread and say how it went: ``say(text, is a fault)``."""
+        from napari.qt.threading import create_worker
+
+        def told(answer: tuple[str, bool]) -> None:
+            with contextlib.suppress(RuntimeError):  # the dock that asked was closed meanwhile
+                say(*answer)
+
+        say(f"saving {path}", False)
+        create_worker(_write, path, value, _start_thread=True, _connect={"returned": told})
 
     def run_of(self, layer: Any) -> Run | None:
         """Return the run that made a layer, None if it was none of this session."""
@@ -371,3 +394,12 @@ class Session:
         run.layers.insert(0, self.add(result, name, **record))
         if before is not None:
             before.visible = False
+
+
+def _write(path: str, value: Any) -> tuple[str, bool]:
+    from splatom.io import FileFault, write
+
+    try:
+        return f"saved {write(path, value)}", False
+    except FileFault as fault:
+        return str(fault), True
