@@ -151,6 +151,20 @@ def test_dm3_stack_and_folder(shared_data: Path) -> None:
     assert np.array_equal(one.projections[0], folder.projections[1])
 
 
+def test_a_damaged_dm3_file_is_a_fault(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rsciio")
+    whole = (shared_data / "formats" / "BF_001.dm3").read_bytes()
+    path = tmp_path / "BF_001.dm3"
+    for at in (5, 100, 700, 3000, 40_000):
+        head, tail = whole[:at], whole[at + 8 :]
+        for content in (head, head + bytes(8) + tail, head + b"\xff" * 8 + tail):
+            path.write_bytes(content)
+            try:
+                assert io.read(path).shape == (1, 128, 128)
+            except io.FileFault as fault:
+                assert str(path) in str(fault)
+
+
 def test_ser_and_emi(shared_data: Path) -> None:
     pytest.importorskip("rsciio")
     ser = io.read(shared_data / "stem_images" / "16_STOimage_1.ser")

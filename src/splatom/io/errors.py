@@ -21,6 +21,7 @@ _KNOWN = (
     ValueError,
     TypeError,
     LookupError,
+    NameError,  # RosettaSciIO, on a damaged DM3 file
     AttributeError,
     ArithmeticError,
     RuntimeError,
@@ -117,8 +118,11 @@ def _known() -> tuple[type[BaseException], ...]:
     import sys
 
     out: list[type[BaseException]] = list(_KNOWN)
-    for module, name in (("scipy.io.matlab", "MatReadError"), ("PIL.Image", "DecompressionBombError")):
-        loaded = getattr(sys.modules.get(module), name, None)
-        if loaded is not None:
-            out.append(loaded)
+    bomb = getattr(sys.modules.get("PIL.Image"), "DecompressionBombError", None)
+    if bomb is not None:
+        out.append(bomb)
+    for name in ("rsciio.exceptions", "rsciio.utils.exceptions"):
+        for item in vars(sys.modules[name]).values() if name in sys.modules else ():
+            if isinstance(item, type) and issubclass(item, Exception):
+                out.append(item)
     return tuple(out)
