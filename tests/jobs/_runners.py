@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,10 @@ class CountParams(MethodParams):
     pause: float = option(0.005, "Pause", "Seconds.", ge=0)
 
 
+def _volume(x):
+    return Volume(x.copy())
+
+
 def count(group, name, data, job):
     """Add one to every voxel, once a step."""
     state = job.restore()
@@ -29,8 +34,8 @@ def count(group, name, data, job):
             x += job.params.step
             done += 1
             time.sleep(job.params.pause)
-            job.tick(done, job.params.iterations, lambda: Volume(x.copy()), figures={"loss": 1 / done},
-                     state=lambda: {"x": x})  # fmt: skip
+            show, keep = partial(_volume, x), partial(dict, x=x)
+            job.tick(done, job.params.iterations, show, figures={"loss": 1 / done}, state=keep)
     return Volume(x)
 
 

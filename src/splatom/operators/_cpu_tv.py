@@ -42,7 +42,7 @@ def _dual_planes(q, ahead, step, weight, z0, z1):  # type: ignore[no-untyped-def
 
 @_compiled
 def _primal_planes(x, ahead, back, q, step, lowest, z0, z1):  # type: ignore[no-untyped-def]
-    depth, height, width = x.shape
+    height, width = x.shape[1:]
     for z in range(z0, z1):
         for y in range(height):
             qz, qy, qx = q[0, z, y], q[1, z, y], q[2, z, y]

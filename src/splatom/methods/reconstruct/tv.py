@@ -29,7 +29,7 @@ class TvParams(IterativeParams):
     method: Literal["tv"] = "tv"
     iterations: int = option(200, "Iterations", "Full passes over all tilts.", live=True, ge=1, le=10_000)
     weight: float = option(
-        1.0, "Weight", "Strength of the smoothing, relative to the noise: higher is flatter.", live=True, gt=0, le=1000
+        1.5, "Weight", "Strength of the smoothing, relative to the noise: higher is flatter.", live=True, gt=0, le=1000
     )
     non_negative: bool | None = option(
         None, "Non-negative", "Clip negative voxels in each pass; by default as the contrast allows."
@@ -42,7 +42,7 @@ def run(series: TiltSeries, job: Job[TvParams]) -> Volume:
 
 
 def noise_level(data: Tensor) -> float:
-    """Standard deviation of the pixel noise of projections (n, rows, columns), at least 0.5 % of their range.
+    """Return the standard deviation of the noise of projections (n, rows, columns), at least 0.5 % of their range.
 
     The mask of J. Immerkær (Comput. Vis. Image Underst. 64, 300, 1996) removes what is locally linear; the median of
     what remains resists edges. The floor stands for the errors of the model, which noise-free data have as well.
