@@ -187,8 +187,9 @@ def test_grids_half_a_voxel_apart_are_brought_together():
 
 
 def test_a_single_slice_is_compared_as_far_as_it_goes():
-    figures = evaluate(Volume(BLOCK[:1] + 0.1, 0.5), Volume(BLOCK[4:5], 0.5))
-    assert figures["rmse"] > 0 and figures["ssim"] is None and figures["fsc_0.5_nm"] is None
+    figures = evaluate(Volume(BLOCK[4:5] + 0.1, 0.5), Volume(BLOCK[4:5], 0.5))
+    assert figures["rmse"] == pytest.approx(0.1, rel=1e-5) and figures["ssim"] is None
+    assert figures["fsc_0.5_nm"] == 1.0 and figures["fsc_0.5_nm_by_direction"]["z"] is None
 
 
 def test_series_are_compared_at_the_tilts_they_share():

@@ -33,8 +33,8 @@ def evaluate(result: Any, reference: Any, *, tolerance_nm: float = 0.1) -> dict[
     -------
     dict
         JSON values. ``kind`` says what was compared; ``psnr_fitted`` is the PSNR after the best gain and offset;
-        infinite PSNR (equal data), and what data are too
-        small for, is None; ``note`` tells of anything left out.
+        an infinite PSNR (equal data) is None, as is what the data are too small for; ``note`` tells of anything left
+        out.
 
     Raises
     ------

@@ -76,6 +76,11 @@ def _spectra(
     return np.fft.rfftn(x), np.fft.rfftn(y), axes, twice
 
 
+def _edge(a: ArrayLike) -> int:
+    """Length of the shortest axis; one of a single slice does not count."""
+    return min((n for n in np.shape(a) if n > 1), default=1)
+
+
 def _curve(
     fa: NDArray[np.complex128],
     fb: NDArray[np.complex128],
@@ -126,7 +131,7 @@ def fsc(a: ArrayLike, b: ArrayLike, voxel_size: float = 1.0) -> FscCurve:
     regulariser, a learned prior. It then measures how reproducible the result is, not how right.
     """
     fa, fb, axes, twice = _spectra(a, b, voxel_size)
-    return _curve(fa, fb, axes, twice, voxel_size, min(np.shape(a)))
+    return _curve(fa, fb, axes, twice, voxel_size, _edge(a))
 
 
 def directional_fsc(
@@ -162,6 +167,6 @@ def directional_fsc(
     total = np.sqrt(np.asarray(sum(f * f for f in axes)))
     limit = np.cos(np.deg2rad(half_angle)) * (1 - 1e-12)
     return {
-        name: _curve(fa, fb, axes, twice * (np.abs(axis) >= limit * total), voxel_size, min(np.shape(a)))
+        name: _curve(fa, fb, axes, twice * (np.abs(axis) >= limit * total), voxel_size, _edge(a))
         for name, axis in zip("zyx", axes, strict=True)
     }
