@@ -240,38 +240,64 @@ def by_beads(
 
 
 def _follow(points: Points, up: Upright, shifts: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Follow spots outward from zero tilt from neighbour to neighbour, (n, beads, 2) with NaN where lost."""
+    """Follow spots outward from zero tilt from neighbour to neighbour, (n, beads, 2) with NaN where lost.
+
+    Beads lie on both faces of a film, so that they move by different amounts: the place (x, z, y) of each is fitted to
+    what was seen of it so far, and a bead of unknown depth is looked for in a window that is wide across the axis.
+    """
     from scipy.spatial import cKDTree
 
     from splatom.methods.prepare._coarse import neighbours
 
     pairs = neighbours(up.angles, up.use)
     first = pairs[0][0]
-    cosine = np.cos(np.deg2rad(up.angles))
+    basis = orbit(up.angles)
+    rough, shifts = shifts, shifts.copy()
     seen = np.full((len(points), len(points[first]), 2), np.nan)
     seen[first] = points[first]
-    last = {first: points[first].copy()}  # a spot that is missed stays where it is expected
     for ref, i in pairs:
-        ratio = cosine[i] / cosine[ref]
-        expected = (last[ref] - shifts[ref]) * (ratio, 1.0) + shifts[i]
         if len(points[i]) == 0:
-            last[i] = expected
             continue
-        tree = cKDTree(points[i])
+        # What was learnt at the neighbour holds here as well, foreshortened.
+        shifts[i] += (shifts[ref] - rough[ref]) * (basis[i, 0] / basis[ref, 0], 1.0)
+        places, known = _places(seen, shifts, basis)
+        expected = np.stack([places[:, :2] @ basis[i], places[:, 2]], axis=1) + shifts[i]
         # The rough shift may be off by more than a spot: the displacement that most spots share puts it right.
+        tree = cKDTree(points[i])
+        sure = expected[known] if known.sum() >= _FEWEST else expected
         gaps = np.concatenate(
-            [points[i][near] - e for e, near in zip(expected, tree.query_ball_point(expected, 5 * reach), strict=True)]
+            [points[i][near] - e for e, near in zip(sure, tree.query_ball_point(sure, 5 * reach), strict=True)]
         )
         if len(gaps):
-            votes = [len(v) for v in cKDTree(gaps).query_ball_point(gaps, reach / 2)]
-            expected = expected + np.median(gaps[cKDTree(gaps).query_ball_point(gaps[np.argmax(votes)], reach / 2)], axis=0)
-        distance, at = tree.query(expected, distance_upper_bound=reach)
-        back = cKDTree(expected).query(points[i])[1]
-        found = np.isfinite(distance)
-        found[found] &= back[at[found]] == np.flatnonzero(found)
+            vicinity = cKDTree(gaps).query_ball_point(gaps, reach / 2)
+            jump = np.median(gaps[max(vicinity, key=len)], axis=0)
+            shifts[i] += jump
+            expected += jump
+        step = abs(np.sin(np.deg2rad(up.angles[i] - up.angles[ref])))
+        wide = np.where(known, 1.0, max(1.0, 0.4 * up.images.shape[2] * step / reach))
+        apart = points[i][None] - expected[:, None]
+        distance = np.hypot(apart[..., 0] / wide[:, None], apart[..., 1])
+        at = distance.argmin(axis=1)
+        found = (distance.min(axis=1) <= reach) & (distance.argmin(axis=0)[at] == np.arange(len(expected)))
         seen[i, found] = points[i][at[found]]
-        last[i] = np.where(found[:, None], seen[i], expected)
+        if (found & known).sum() >= _FEWEST:
+            shifts[i] += np.median(seen[i, found & known] - expected[found & known], axis=0)
     return seen
+
+
+def _places(
+    seen: NDArray[np.float64], shifts: NDArray[np.float64], basis: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Fit x, z, y of each bead to where it was seen, (beads, 3), and tell for which the depth is known."""
+    there = np.isfinite(seen[..., 0])
+    flat = np.where(there[..., None], seen - shifts[:, None], 0.0)
+    out = np.zeros((seen.shape[1], 3))
+    for k, rows in enumerate(there.T):
+        # A pinch of ridge keeps the depth at zero until it shows.
+        normal = basis[rows].T @ basis[rows] + np.diag([0.0, 1e-4])
+        out[k, :2] = np.linalg.solve(normal, basis[rows].T @ flat[rows, k, 0])
+        out[k, 2] = flat[rows, k, 1].mean()
+    return out, there.sum(axis=0) >= 3
 
 
 def _matched(
