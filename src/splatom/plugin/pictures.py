@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from splatom.data import TiltSeries
 
-__all__ = ["Prediction", "aligned_mean", "binned", "held_out_of", "predict", "residual_angles", "sinogram", "slices_at"]
+__all__ = [
+    "Prediction",
+    "aligned_mean",
+    "binned",
+    "held_out_of",
+    "overlay",
+    "predict",
+    "residual_angles",
+    "sinogram",
+    "slices_at",
+]
 
 _LARGEST = 256  # voxels along any axis that a prediction is made from
 _LARGEST_TURNED = 80  # the same for a geometry of more than one axis, which takes longer
@@ -183,3 +193,27 @@ def slices_at(
     """Cut the three planes through a voxel: XY (y, x), XZ (z, x) and YZ shown with z across, (y, z)."""
     z, y, x = (int(np.clip(i, 0, n - 1)) for i, n in zip(index_zyx, data.shape, strict=True))
     return data[z], data[:, y], data[:, :, x].T
+
+
+def overlay(series: TiltSeries, index: int, limit: int = 256) -> NDArray[np.uint8]:
+    """Lay one aligned tilt in orange over the mean of its aligned neighbours in blue, (rows, columns, 3).
+
+    Both together are white where they agree.
+    """
+    from scipy import ndimage
+
+    factor = max(1, -(-max(series.shape[1:]) // limit))
+    order = np.argsort(series.angles, kind="stable")
+    place = int(np.flatnonzero(order == index)[0])
+
+    def aligned(i: int) -> NDArray[np.float32]:
+        small = binned(series.projections[i], factor)
+        back = -series.geometry.shifts[i][::-1] / factor
+        out: NDArray[np.float32] = ndimage.shift(small, back, order=1, mode="nearest")
+        low, high = np.percentile(out, (1, 99.8))
+        return np.clip((out - low) / max(high - low, 1e-30), 0, 1)
+
+    near = [int(order[k]) for k in (place - 1, place + 1) if 0 <= k < len(order)] or [index]
+    this, others = aligned(index), np.mean([aligned(i) for i in near], axis=0)
+    colours = np.stack([this, (this + others) / 2, others], axis=-1)
+    return np.asarray(np.rint(255 * colours), dtype=np.uint8)

@@ -19,7 +19,9 @@ class NudgeParams(MethodParams):
     """
 
     method: Literal["nudge"] = "nudge"
-    tilt: int = option(0, "Tilt", "Index of the tilt, from 0; a negative one counts from the end.")
+    tilt: int | None = option(
+        0, "Tilt", "Index of the tilt, from 0; a negative one counts from the end. None: all, which moves the axis."
+    )
     column: float = option(0.0, "Columns", "How much further to the right the specimen lies.", unit="px")
     row: float = option(0.0, "Rows", "How much further down the specimen lies.", unit="px")
 
@@ -27,8 +29,8 @@ class NudgeParams(MethodParams):
 def run(series: TiltSeries, job: Job[NudgeParams]) -> TiltSeries:
     """Return the series with one shift changed."""
     p = job.params
-    if not -len(series) <= p.tilt < len(series):
+    if p.tilt is not None and not -len(series) <= p.tilt < len(series):
         raise ValueError(f"there is no tilt {p.tilt}: the series has tilts 0 to {len(series) - 1}")
     shifts = series.geometry.shifts.copy()
-    shifts[p.tilt] += (p.column, p.row)
+    shifts[slice(None) if p.tilt is None else p.tilt] += (p.column, p.row)
     return series.with_(geometry=series.geometry.with_shifts(shifts))
