@@ -24,7 +24,7 @@ class MergeParams(MethodParams):
     """
 
     method: Literal["merge"] = "merge"
-    register: bool = option(True, "Register", "Bring the frames of an angle on top of each other first.")
+    align: bool = option(True, "Register", "Bring the frames of an angle on top of each other first.")
     tolerance: float = option(0.01, "Tolerance", "Angles nearer than this are the same.", unit="°", gt=0, le=1)
 
 
@@ -66,7 +66,7 @@ def _registered(
 
     images = series.projections[frames].copy()
     seen = np.ones(images.shape, bool) if series.mask is None else series.mask[frames].copy()
-    if not job.params.register:
+    if not job.params.align:
         return images, seen, 0.0
     h, w = images.shape[1:]
     window = taper((h, w))
@@ -76,9 +76,9 @@ def _registered(
     known = series.geometry.shifts[frames] - series.geometry.shifts[first]
     found = np.zeros((len(frames), 2))
     for _ in range(2):  # first to one frame, then to the mean of all, which holds less noise
-        reference = fine[at] if not found.any() else np.mean(
-            [resampled(f, shift=s) for f, s in zip(fine, found, strict=True)], axis=0, dtype=np.float32
-        )  # fmt: skip
+        reference = fine[at]
+        if found.any():
+            reference = np.stack([resampled(f, shift=s) for f, s in zip(fine, found, strict=True)]).mean(axis=0)
         for i in range(len(frames)):
             job.check()
             if i != at:

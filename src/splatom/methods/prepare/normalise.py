@@ -33,18 +33,18 @@ class NormaliseParams(MethodParams):
 def run(series: TiltSeries, job: Job[NormaliseParams]) -> TiltSeries:
     """Return the series with each tilt scaled about its ground."""
     from splatom.methods.prepare._images import matter
-    from splatom.methods.prepare._specimen import background, outline
+    from splatom.methods.prepare._specimen import background
     from splatom.methods.prepare._upright import upright
 
     up = upright(series, job.check)
     kind: str = job.params.kind
     if kind == "auto":
         kind = {"isolated": "total", "rod": "profile", "film": "film"}[up.kind]
-        if kind == "film" and outline(up.images[up.use]).mean(axis=(1, 2)).min() < 0.98:
+        if kind == "film" and not _fills_the_field(series, up):
             job.note(specimen=up.kind, decision="nothing changed: a film in part of the field has no constant total")
             return series
     job.note(specimen=up.kind, kind=kind)
-    gains = _gains(up, kind, job)
+    gains = _gains(series, up, kind, job)
     bad = ~(np.isfinite(gains) & (gains > 0))
     if bad.any():
         raise ValueError(
@@ -61,14 +61,25 @@ def run(series: TiltSeries, job: Job[NormaliseParams]) -> TiltSeries:
     return series.with_(projections=images)
 
 
-def _gains(up: Upright, kind: str, job: Job[NormaliseParams]) -> NDArray[np.float64]:
+def _fills_the_field(series: TiltSeries, up: Upright) -> bool:
+    """Whether no image comes near zero anywhere: then there is film everywhere (where zero means no matter)."""
+    from scipy import ndimage
+
+    if series.contrast != "adf":
+        return False
+    smooth = ndimage.gaussian_filter(series.projections[up.use], (0, 2, 2), mode="nearest")
+    darkest = np.percentile(smooth, 2, axis=(1, 2))
+    return bool((darkest > 0.3 * smooth.mean(axis=(1, 2))).mean() > 0.9)
+
+
+def _gains(series: TiltSeries, up: Upright, kind: str, job: Job[NormaliseParams]) -> NDArray[np.float64]:
     from splatom.methods.prepare._mass import along_by_common_line
 
     if kind == "profile":
         return along_by_common_line(up, up.shifts, up.images.shape[1] / 4, job.check)[1]
-    means = up.images.mean(axis=(1, 2), dtype=np.float64)
-    if kind == "film":
-        if up.images[up.use].mean(dtype=np.float64) < 0:  # bright field: the log of the transmission grows, not this
-            raise ValueError("kind film needs intensity that grows with the thickness; choose total or profile")
-        means = means * np.cos(np.deg2rad(np.clip(up.angles, -85, 85)))
-    return means
+    if kind == "total":
+        return np.asarray(up.images.mean(axis=(1, 2), dtype=np.float64))
+    if series.contrast != "adf":  # the logarithm of a bright-field image grows with the thickness, not the image
+        raise ValueError("kind film needs intensity that grows with the thickness; choose total or profile")
+    means = np.asarray(series.projections.mean(axis=(1, 2), dtype=np.float64))
+    return means * np.cos(np.deg2rad(np.clip(up.angles, -85, 85)))
