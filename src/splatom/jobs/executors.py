@@ -26,7 +26,10 @@ __all__ = ["Outcome", "ProcessExecutor", "RunningJob", "Task", "ThreadExecutor"]
 
 Status = Literal["running", "paused", "done", "stopped", "failed"]
 
+# By name: this room knows no methods.
 _RUNNER = "splatom.methods.registry:execute"
+WARM = ("torch", "splatom.operators", "splatom.methods.registry")
+"""What the warm process loads before the first task."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pickle
 import queue
 import sys
 import threading
+from importlib import import_module
 from multiprocessing.connection import Client, Connection
 from typing import Any
 
@@ -116,15 +117,14 @@ def main() -> None:
     """Connect to the caller, load the heavy libraries, and serve."""
     address = sys.argv[1]
     link = Client(address, authkey=os.environ.pop("SPLATOM_WORKER_KEY").encode())
+    from splatom.jobs.executors import WARM
+
     worker = _Worker(link)
     threading.Thread(target=worker.listen, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)  # the window comes first
-    import torch  # noqa: F401 - warm
-
-    import splatom.methods
-
-    splatom.methods.find()
+    for name in WARM:
+        import_module(name)
     worker.work()
 
 

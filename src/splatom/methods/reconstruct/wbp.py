@@ -123,12 +123,11 @@ def filter_projections(data: Tensor, geometry: ViewGeometry, name: str) -> Tenso
 
 def _window(name: str, k: NDArray[Any]) -> NDArray[Any]:
     """Window at frequencies k in cycles per pixel (Nyquist 0.5)."""
-    if name == "shepp-logan":
-        return np.sinc(k)
-    if name == "cosine":
-        return np.cos(np.pi * k)
-    if name == "hamming":
-        return 0.54 + 0.46 * np.cos(2 * np.pi * k)
-    if name == "hann":
-        return 0.5 + 0.5 * np.cos(2 * np.pi * k)
-    return np.ones_like(k)
+    windows = {
+        "ramp": np.ones_like(k),
+        "shepp-logan": np.sinc(k),
+        "cosine": np.cos(np.pi * k),
+        "hamming": 0.54 + 0.46 * np.cos(2 * np.pi * k),
+        "hann": 0.5 + 0.5 * np.cos(2 * np.pi * k),
+    }
+    return windows[name]
