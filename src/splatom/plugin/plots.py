@@ -45,7 +45,7 @@ class _Plot(QWidget):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.plot)
+        layout.addWidget(self.plot, 1)
         self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setMinimumSize(200, 150)
         self._ink()
@@ -203,6 +203,7 @@ class ImagePane(QWidget):
         super().__init__(parent)
         pg = pyqtgraph()
         self._diverging = diverging
+        self._place: Any = None  # shape and extent of the image on show
         self.title = QLabel(title)
         self.title.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.view = pg.GraphicsLayoutWidget()
@@ -244,6 +245,7 @@ class ImagePane(QWidget):
         """
         if image is None:
             self.image.clear()
+            self._place = None
             return
         if limits is None:
             thin = np.asarray(image)[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)]
@@ -251,11 +253,12 @@ class ImagePane(QWidget):
             limits = (-max(abs(low), abs(high)), max(abs(low), abs(high))) if self._diverging else (low, high)
         if not limits[1] > limits[0]:
             limits = (limits[0] - 0.5, limits[0] + 0.5)
-        before = self.image.boundingRect()
         self.image.setImage(np.ascontiguousarray(image), levels=limits, autoLevels=False)
         if extent is not None:
             self.image.setRect(*extent)
-        if self.image.boundingRect() != before or extent is not None:
+        place = (image.shape, None if extent is None else tuple(np.round(extent, 9)))
+        if place != self._place:  # else the zoom is the user's
+            self._place = place
             self.box.autoRange(padding=0.03)
 
     def _pressed(self, event: Any) -> None:

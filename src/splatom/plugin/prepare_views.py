@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QSlider,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -232,7 +230,7 @@ class ShiftsView(View):
         self.curves = Curves("tilt (°)", "shift (px)")
         self.mark = pyqtgraph().InfiniteLine(angle=90, pen=COLOURS["current"])
         self.curves.plot.addItem(self.mark, ignoreBounds=True)
-        self.pane = ImagePane("This tilt over its neighbours")
+        self.pane = ImagePane("Over its neighbours")
         self.pane.setToolTip("Orange: this tilt. Blue: the mean of its neighbours. White where they agree.")
         self.where = QLabel("–")
         self.where.setWordWrap(True)
@@ -243,26 +241,21 @@ class ShiftsView(View):
             ("▲", "The specimen lies further up", (0, 1), (0, -1)),
             ("▼", "The specimen lies further down", (2, 1), (0, 1)),
         ):
-            button = QToolButton()
-            button.setText(text)
+            button = QPushButton(text)
+            button.setFixedWidth(36)
             button.setToolTip(tip)
             button.setAutoRepeat(True)
             button.clicked.connect(lambda _=False, m=move: self._nudge(*m))
             grid.addWidget(button, *at)
-        self.steps = QButtonGroup(self)
-        steps = QHBoxLayout()
-        steps.addWidget(QLabel("by"))
-        for i, step in enumerate(_STEPS):
-            button = QToolButton()
-            button.setText(f"{step:g} px")
-            button.setCheckable(True)
-            button.setChecked(i == 1)
-            self.steps.addButton(button, i)
-            steps.addWidget(button)
+        self.step = QComboBox()
+        for step in _STEPS:
+            self.step.addItem(f"{step:g} px", step)
+        self.step.setCurrentIndex(1)
+        self.step.setToolTip("How far one press moves it")
+        grid.addWidget(self.step, 3, 0, 1, 3)
         hand = QVBoxLayout()
         hand.addWidget(self.where)
         hand.addLayout(grid)
-        hand.addLayout(steps)
         hand.addStretch(1)
         low = QHBoxLayout()
         low.addWidget(self.pane, 1)
@@ -305,7 +298,7 @@ class ShiftsView(View):
 
     def _nudge(self, column: int, row: int) -> None:
         if self.series is not None:
-            step = _STEPS[self.steps.checkedId()]
+            step = self.step.currentData()
             self.edited.emit("nudge", {"tilt": self.tilt, "column": column * step, "row": row * step})
 
     def _clicked(self, event: Any) -> None:
