@@ -110,16 +110,60 @@ def find_axis(images: NDArray[np.float32], check: Callable[[], None] | None = No
     if check is not None:
         check()
     best = angles[curve.argmin()]
-    fine = best + np.arange(-3.0, 3.01, 0.25)
-    near = spread(images, fine)
-    fit = np.polynomial.Polynomial.fit(fine - best, near, 2, w=np.exp(-((fine - fine[near.argmin()]) ** 2) / 4))
-    at = fit.deriv().roots()
-    found = float(np.real(at[0])) if fit.convert().coef[2] > 0 and abs(at[0]) <= 3 else float(fine[near.argmin()] - best)
+    best = _sharpened(images, float(best), check)
     apart = np.abs((angles - best + 90) % 180 - 90)
     typical = float(np.median(curve))
-    degrees = float(135.0 - (135.0 - (best + found)) % 180.0)
+    degrees = float(135.0 - (135.0 - best) % 180.0)
     clarity = typical / float(curve.min()) - 1
     return Axis(degrees, clarity, typical / float(curve[apart > 25].min()) - 1)
+
+
+def _sharpened(images: NDArray[np.float32], coarse: float, check: Callable[[], None] | None) -> float:
+    """Refine a direction by the profiles along it, phases included: each is first shifted onto their mean."""
+    h, w = images.shape[1:]
+    scale = min(1.0, _SIZE / max(h, w))
+    shape = (round(h * scale), round(w * scale))
+    small = images if scale == 1 else np.stack([_small(image, scale, shape) for image in images])
+    window = taper(shape)
+    flat = (small - (small * window).sum(axis=(1, 2), keepdims=True) / window.sum()) * window
+    angles = coarse + np.arange(-5.0, 5.01, 0.5)
+    score = np.empty(len(angles))
+    for k, angle in enumerate(angles):
+        if check is not None:
+            check()
+        profiles = np.stack([resampled(image, degrees=-angle, fill=0.0).sum(axis=1) for image in flat])
+        score[k] = _coherence(profiles)
+    top = int(np.clip(score.argmax(), 2, len(angles) - 3))
+    near = slice(top - 2, top + 3)
+    bend = np.polyfit(angles[near] - angles[top], score[near], 2)
+    if bend[0] >= 0:
+        return float(angles[score.argmax()])
+    return float(angles[top] + np.clip(-bend[1] / (2 * bend[0]), -1, 1))
+
+
+def _coherence(profiles: NDArray[np.float32]) -> float:
+    """Share of the profiles' spectral power that they have in common once shifted onto each other, 0 to 1."""
+    from scipy import fft
+
+    n, length = profiles.shape
+    size = fft.next_fast_len(2 * length)
+    spectra = fft.rfft(profiles, size, axis=1)
+    spectra /= np.sqrt((np.abs(spectra) ** 2).sum(axis=1, keepdims=True) + 1e-30)
+    floor = float(np.median((np.abs(spectra[:, size * 3 // 8 :]) ** 2).mean(axis=0)))
+    lines = spectra[:, 2 : size // 4]
+    k = np.arange(2, 2 + lines.shape[1])
+    # Each frequency counts by its share of signal, not by its power.
+    power = (np.abs(lines) ** 2).mean(axis=0)
+    weight = np.maximum(power - 2 * floor, 0.0) / (power**2 + 1e-30) + 1e-6 / power.max()
+    dense = 16
+    common = lines[n // 2]
+    for _ in range(4):
+        cross = np.zeros((n, dense * size // 2 + 1), complex)
+        cross[:, k] = lines * np.conj(common) * np.sqrt(weight)
+        lag = fft.irfft(cross, dense * size, axis=1).argmax(axis=1) / dense
+        lines = lines * np.exp(2j * np.pi * lag[:, None] * k / size)
+        common = lines.mean(axis=0)
+    return float((weight * np.abs(common) ** 2).sum() / (weight * (np.abs(lines) ** 2).mean(axis=0)).sum())
 
 
 def redefined(series: TiltSeries, degrees: float) -> tuple[ViewGeometry, bool]:

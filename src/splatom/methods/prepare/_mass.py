@@ -89,17 +89,15 @@ def along_by_common_line(
             out[i], gains[i] = profile_shift(reference, profile, limit)
         gains = np.where(gains > 0, gains, 1.0)
         gains /= np.exp(np.log(gains[up.use]).mean())
-        placed = np.stack(
-            [np.interp(rows + s, rows, p / g) for s, p, g in zip(out[up.use], profiles[up.use], gains[up.use], strict=True)]
-        )
+        placed = np.stack([np.interp(rows + out[i], rows, profiles[i] / gains[i]) for i in np.flatnonzero(up.use)])
         reference = ndimage.gaussian_filter1d(np.median(placed, axis=0), 0.5)
-        if np.abs(out - before).max() < 0.02:
+        if np.abs(out - before)[up.use].max() < 0.02:
             break
     return out, gains
 
 
 def orbit(angles: NDArray[np.float64], constant: bool = False) -> NDArray[np.float64]:
-    """Path across the axis of a point fixed in the specimen: columns cos θ, −sin θ (and 1 for an axis beside the centre)."""
+    """Path across the axis of a point of the specimen: cos θ, −sin θ (and 1 for an axis beside the centre), (n, 2 or 3)."""
     a = np.deg2rad(angles)
     return np.stack([np.cos(a), -np.sin(a), *([np.ones_like(a)] if constant else [])], axis=1)
 

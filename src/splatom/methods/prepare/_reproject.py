@@ -75,7 +75,7 @@ class _Solver:
         from splatom.geometry import ViewGeometry
         from splatom.operators import VoxelProjector
 
-        n, h, w = lv.images.shape
+        _, h, w = lv.images.shape
         self.use = up.use
         self.device = device
         self.every = VoxelProjector(ViewGeometry.single_axis(up.angles), lv.volume_shape, (h, w), device=device)
@@ -87,7 +87,7 @@ class _Solver:
         self.per_ray = torch.where(lengths > 1e-3, 1 / lengths.clamp(min=1e-3), 0.0)
         touched = self.fitted.adjoint(torch.ones_like(lengths))
         self.per_voxel = torch.where(touched > 1e-3, 1 / touched.clamp(min=1e-3), 0.0)
-        self.positive = bool(np.percentile(lv.images, 10) > -0.05 * np.percentile(lv.images, 99))
+        self.positive = bool(np.percentile(lv.images[up.use], 10) > -0.05 * np.percentile(lv.images[up.use], 99))
 
     def iterate(self, images: NDArray[np.float32], passes: int, check: Callable[[], None]) -> None:
         import torch
@@ -171,7 +171,7 @@ def refine(
             # What the tilts say of the specimen's place they all say together: it is no error of theirs.
             step = without_gauge(up.angles, up.use, step)
             # The reconstruction holds each tilt as it lay before, which shortens every step.
-            along = (step * last).sum() > 0
+            along = (step * last)[up.use].sum() > 0
             kept = kept + step * (1.5 if along else 1.0)
             last = step
             done += 1
@@ -179,7 +179,11 @@ def refine(
             if np.sqrt((step[up.use] ** 2).mean()) < 0.03 * factor:
                 done += rounds - 1 - k
                 break
-    return kept, {"r_before": judge(up, start, factors[-1], device, check), "r_after": judge(up, kept, factors[-1], device, check)}
+    figures = {
+        "r_before": judge(up, start, factors[-1], device, check),
+        "r_after": judge(up, kept, factors[-1], device, check),
+    }
+    return kept, figures
 
 
 def judge(up: Upright, shifts: NDArray[np.float64], factor: int, device: str, check: Callable[[], None]) -> float:
