@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from splatom.plugin.choices import LayerChoice, follow
 from splatom.plugin.later import Later
 from splatom.plugin.layers import info
-from splatom.plugin.plots import COLOURS, ImagePane
+from splatom.plugin.plots import COLOURS, ImagePane, PaneRow
 from splatom.plugin.views import unit_of
 
 if TYPE_CHECKING:
@@ -170,9 +170,6 @@ class CompareDock(QWidget):
         self.where = QLabel("–")
         self.where.setMinimumWidth(90)
         self.panes = [ImagePane("A"), ImagePane("B"), ImagePane("A − B", diverging=True)]
-        for pane in self.panes[1:]:
-            pane.box.setXLink(self.panes[0].box)
-            pane.box.setYLink(self.panes[0].box)
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.table = QTableWidget(0, 3)
@@ -181,20 +178,18 @@ class CompareDock(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        form, row, top, images = QFormLayout(), QHBoxLayout(), QWidget(), QHBoxLayout()
+        form, row, top = QFormLayout(), QHBoxLayout(), QWidget()
         form.addRow("A", self.first)
         form.addRow("B", self.second)
         row.addWidget(self.plane)
         row.addWidget(self.slider, 1)
         row.addWidget(self.where)
-        for pane in self.panes:
-            images.addWidget(pane)
         column = QVBoxLayout(top)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
         column.addLayout(row)
         column.addWidget(self.scaled)
-        column.addLayout(images, 1)
+        column.addWidget(PaneRow(self.panes), 1)
         column.addWidget(self.note)
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.addWidget(top)

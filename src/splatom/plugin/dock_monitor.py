@@ -13,7 +13,7 @@ from splatom.data import TiltSeries, Volume
 from splatom.plugin.choices import follow
 from splatom.plugin.later import Later
 from splatom.plugin.pictures import Prediction, held_out_of, predict, residual_angles
-from splatom.plugin.plots import Bars, Curves, ImagePane
+from splatom.plugin.plots import Bars, Curves, ImagePane, PaneRow
 from splatom.plugin.session import Run, session_of
 
 __all__ = ["MonitorDock"]
@@ -75,23 +75,18 @@ class MonitorDock(QWidget):
         self.angle.setMinimumWidth(120)
         self.tilt.valueChanged.connect(self._tilt_changed)
         self.panes = [ImagePane("Measured"), ImagePane("Predicted"), ImagePane("Difference", diverging=True)]
-        for pane in self.panes[1:]:
-            pane.box.setXLink(self.panes[0].box)
-            pane.box.setYLink(self.panes[0].box)
         self.note = QLabel()
         self.note.setWordWrap(True)
 
         images = QWidget()
         column = QVBoxLayout(images)
         column.setContentsMargins(0, 0, 0, 0)
-        slider, row = QHBoxLayout(), QHBoxLayout()
+        slider = QHBoxLayout()
         slider.addWidget(QLabel("Tilt"))
         slider.addWidget(self.tilt, 1)
         slider.addWidget(self.angle)
-        for pane in self.panes:
-            row.addWidget(pane)
         column.addLayout(slider)
-        column.addLayout(row, 1)
+        column.addWidget(PaneRow(self.panes), 1)
         column.addWidget(self.note)
 
         parts = QSplitter(Qt.Orientation.Vertical)

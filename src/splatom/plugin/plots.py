@@ -10,14 +10,14 @@ import numpy as np
 from qtpy import API_NAME
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from splatom.plugin.polar import COLOURS, PolarPlot, missing_wedge
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COLOURS", "Bars", "Curves", "ImagePane", "PolarPlot", "missing_wedge", "pyqtgraph"]
+__all__ = ["COLOURS", "Bars", "Curves", "ImagePane", "PaneRow", "PolarPlot", "missing_wedge", "pyqtgraph"]
 
 CYCLE = tuple(COLOURS[k] for k in ("measured", "synthetic", "good", "held_out", "current"))
 
@@ -222,7 +222,7 @@ class ImagePane(QWidget):
         layout.addWidget(self.title)
         layout.addWidget(self.view, 1)
         self.view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self.setMinimumSize(80, 120)
+        self.setMinimumSize(80, 80)
         self.view.scene().sigMouseClicked.connect(self._pressed)
 
     def set_image(
@@ -264,3 +264,25 @@ class ImagePane(QWidget):
     def _pressed(self, event: Any) -> None:
         at = self.box.mapSceneToView(event.scenePos())
         self.clicked.emit(float(at.x()), float(at.y()))
+
+
+class PaneRow(QWidget):
+    """Panes that share their zoom, beside or below each other: whichever shows them larger."""
+
+    def __init__(self, panes: Sequence[ImagePane], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.panes = tuple(panes)
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        for pane in self.panes:
+            self._box.addWidget(pane)
+        for pane in self.panes[1:]:
+            pane.box.setXLink(self.panes[0].box)
+            pane.box.setYLink(self.panes[0].box)
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
+        super().resizeEvent(event)
+        n, wide, high = len(self.panes), self.width(), self.height()
+        beside = min(wide / n, high - 20) >= min(wide, high / n - 20)
+        tall = QBoxLayout.Direction.TopToBottom
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if beside else tall)

@@ -67,15 +67,10 @@ class OrthoViews(QWidget):
             pane.clicked.connect(lambda x, y, a=across, d=down: self._moved({a: x, d: y}))
         self.where = QLabel("–")
         self.where.setWordWrap(True)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.xy, 0, 0)
-        grid.addWidget(self.yz, 0, 1)
-        grid.addWidget(self.xz, 1, 0)
-        grid.addWidget(self.where, 1, 1)
-        for i in (0, 1):
-            grid.setRowStretch(i, 1)
-            grid.setColumnStretch(i, 1)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._tall: bool | None = None
+        self._arrange()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(30)
@@ -107,6 +102,23 @@ class OrthoViews(QWidget):
     def showEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
         super().showEvent(event)
         self.refresh()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Put the planes around a corner as a drawing does, or below each other where the dock is narrow."""
+        tall = self.height() > 1.6 * self.width()
+        if tall == self._tall:
+            return
+        self._tall = tall
+        places = ((0, 0), (1, 0), (2, 0), (3, 0)) if tall else ((0, 0), (1, 0), (0, 1), (1, 1))
+        for part, place in zip((self.xy, self.xz, self.yz, self.where), places, strict=True):
+            self._grid.addWidget(part, *place)
+        for i, (row, column) in enumerate(((1, 1), (1, not tall), (tall, 0), (0, 0))):
+            self._grid.setRowStretch(i, int(row))
+            self._grid.setColumnStretch(i, int(column))
 
     def _follow_viewer(self) -> None:
         dims = self._viewer.dims
