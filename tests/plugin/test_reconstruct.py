@@ -69,10 +69,13 @@ def test_a_live_field_acts_on_the_running_job_and_pause_holds_it(
     dock.panel.form.widget("relaxation").setValue(0.5)
     dock.panel.pause_button.click()
     dock.panel.form.widget("iterations").setValue(9_000)
+    held_at = going.snapshot.step
+    qtbot.waitUntil(lambda: going.snapshot.step > held_at + 2, timeout=20_000)
     dock.panel.stop_button.click()
     qtbot.waitUntil(lambda: not going.active, timeout=10_000)
     assert going.outcome.status == "stopped"
-    assert any(what.get("change") == {"relaxation": 0.5} for _, what in going.outcome.events)
+    changes = [what.get("change") for _, what in going.outcome.events]
+    assert changes == [{"relaxation": 0.5}, {"iterations": 9_000}]
     assert going.layers[0].name == "sirt 1 (stopped)"
 
 
