@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def matter(series: TiltSeries) -> NDArray[np.float32]:
 
 
 def mad_sigma(values: NDArray[np.floating]) -> float:
-    """Standard deviation of the normal bulk of some values, from their median absolute deviation."""
+    """Estimate the standard deviation of the bulk of some values from their median absolute deviation."""
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
@@ -102,7 +102,7 @@ def resampled(
     stretch: float = 1.0,
     scale: float = 1.0,
     shape: tuple[int, int] | None = None,
-    order: int = 1,
+    order: Literal[0, 1, 3] = 1,
     fill: float | None = None,
 ) -> NDArray[np.float32]:
     """Undo a shift, then turn, then stretch the columns, then scale the whole, about the centre of the field.
@@ -133,9 +133,9 @@ def resampled(
     back = np.array([[c, -s], [s, c]]) @ np.diag([1 / scale, 1 / (scale * stretch)])
     centre_in = np.array([(h - 1) / 2, (w - 1) / 2]) + np.asarray(shift, dtype=np.float64)[::-1]
     offset = centre_in - back @ np.array([(rows - 1) / 2, (columns - 1) / 2])
-    mode = "nearest" if fill is None else "constant"
+    mode: Literal["nearest", "constant"] = "nearest" if fill is None else "constant"
     out: NDArray[np.float32] = ndimage.affine_transform(
-        image, back, offset, (rows, columns), order=order, mode=mode, cval=0.0 if fill is None else fill
+        image, back, tuple(offset), (rows, columns), order=order, mode=mode, cval=0.0 if fill is None else fill
     )
     return out
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from splatom.methods.prepare._upright import Upright
 
-__all__ = ["along_by_common_line", "across_by_slices", "orbit", "profile_shift", "whole_centre"]
+__all__ = ["across_by_slices", "along_by_common_line", "orbit", "profile_shift", "whole_centre"]
 
 
 def profile_shift(
@@ -148,7 +148,7 @@ def across_by_slices(
         fit = np.linalg.lstsq(basis[up.use], (centres - shift[:, None])[up.use], rcond=None)[0]
         rest = centres - basis @ fit
         middle = np.median(rest, axis=1, keepdims=True)
-        far = np.abs(rest - middle) > 4 * max(mad_sigma(rest - middle), 1e-6)
+        far = np.abs(rest - middle) > 4 * max(mad_sigma((rest - middle)[up.use]), 1e-6)
         trusted = np.where(far, 0.0, weight)
         shift = (rest * trusted).sum(axis=1) / np.maximum(trusted.sum(axis=1), 1e-12)
     return shift, centres @ weight

@@ -120,7 +120,8 @@ def _by_beads(up: Upright, job: Job[AlignParams], start: NDArray[np.float64] | N
     from splatom.methods.prepare._beads import by_beads
 
     beads = by_beads(up, job.check, start, job.params.limit * max(up.images.shape[1:]))
-    job.note(beads=len(beads.positions), bead_rms_px=round(beads.rms, 3), bead_axis_off_degrees=round(beads.axis_degrees, 3))
+    job.note(beads=len(beads.positions), bead_rms_px=round(beads.rms, 3))
+    job.note(bead_axis_off_degrees=round(beads.axis_degrees, 3))
     if abs(beads.axis_degrees) > 0.3:
         job.note(advice="the beads see the tilt axis elsewhere; prepare tilt-axis puts it right")
     return beads.shifts

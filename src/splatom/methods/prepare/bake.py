@@ -33,13 +33,14 @@ def run(series: TiltSeries, job: Job[BakeParams]) -> TiltSeries:
 
     shifts = series.geometry.shifts
     moved = np.rint(shifts) if job.params.order == "whole" else shifts
-    order = {"cubic": 3, "linear": 1, "whole": 0}[job.params.order]
+    orders: dict[str, Literal[0, 1, 3]] = {"cubic": 3, "linear": 1, "whole": 0}
+    order = orders[job.params.order]
     images = np.empty(series.shape, np.float32)
     seen = np.empty(series.shape, bool)
     for i, image in enumerate(series.projections):
         images[i] = resampled(image, shift=moved[i], order=order)
         there = np.ones(image.shape, np.float32) if series.mask is None else series.mask[i].astype(np.float32)
-        seen[i] = resampled(there, shift=moved[i], order=min(order, 1), fill=0.0) > 0.99
+        seen[i] = resampled(there, shift=moved[i], order=1 if order else 0, fill=0.0) > 0.99
         job.tick(i + 1, len(series))
     return series.with_(
         projections=images,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from splatom.data import MethodParams, TiltSeries, option
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from splatom.jobs import Job
 
 __all__ = ["BinParams", "run"]
@@ -34,9 +36,10 @@ def run(series: TiltSeries, job: Job[BinParams]) -> TiltSeries:
         raise ValueError(f"binning by {b} leaves nothing of images of {h} × {w} pixels; choose at most {min(h, w)}")
     top, left = (h - rows * b) // 2, (w - columns * b) // 2
 
-    def blocks(stack: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def blocks(stack: NDArray[Any]) -> NDArray[np.float32]:
         cut = stack[:, top : top + rows * b, left : left + columns * b]
-        return cut.reshape(n, rows, b, columns, b).mean(axis=(2, 4), dtype=np.float32)
+        out: NDArray[np.float32] = cut.reshape(n, rows, b, columns, b).mean(axis=(2, 4), dtype=np.float32)
+        return out
 
     mask = series.mask
     if mask is None:

@@ -54,8 +54,8 @@ def _frame(series: TiltSeries, margin: int) -> tuple[int, int, int, int]:
     from splatom.methods.prepare._specimen import outline
 
     use = learning(series)
-    seen = np.ones(series.shape[1:], bool) if series.mask is None else series.mask[use].any(axis=0)
-    body = outline(matter(series)[use]).any(axis=0)
+    seen = np.ones(series.shape[1:], bool) if series.mask is None else np.asarray(series.mask[use].any(axis=0))
+    body = np.asarray(outline(matter(series)[use]).any(axis=0))
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     box = [rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]
     for axis, first in ((1, 0), (0, 2)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from splatom.data import MethodParams, TiltSeries, option
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from splatom.geometry import ViewGeometry
     from splatom.jobs import Job
 
@@ -78,7 +80,7 @@ def _quarter_turns(series: TiltSeries, quarters: int) -> TiltSeries:
     if quarters % 4 == 0:
         return series
     # np.rot90 turns rows towards columns, our angle runs the other way.
-    def turn(stack: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def turn(stack: NDArray[Any]) -> NDArray[Any]:
         return np.rot90(stack, -quarters, axes=(1, 2))
 
     swapped = {"columns": "rows", "rows": "columns"} if quarters % 2 else {}
