@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Box", "Problem", "ReconstructParams", "choose_box", "make_problem", "prepared_data"]
 
-_FILM_EDGE = 0.25  # edges of the field brighter than this share of the brightest column: matter goes on outside
+_FILM_EDGE = 0.12  # edges of the field brighter than this share of the brightest column: matter goes on outside
 
 
 class ReconstructParams(MethodParams):
@@ -86,13 +86,18 @@ def _same_parity(size: int, like: int) -> int:
 
 
 def edge_level(series: TiltSeries) -> float:
-    """Return the brightness at the field's left and right edge as a share of the brightest column's, 0 to about 1."""
-    profile = series.projections.mean(axis=1, dtype=np.float64)  # (n, columns)
-    profile = profile - np.percentile(series.projections[:, ::4, ::4], 1)
+    """Return the brightness at the field's brighter side edge as a share of the brightest column's, 0 to about 1.
+
+    The median over the tilts. The background is the first percentile of images averaged over 5 × 5 pixels, lest noise
+    count as matter.
+    """
+    from scipy.ndimage import uniform_filter
+
+    smooth = uniform_filter(series.projections, (0, 5, 5), mode="nearest")
+    profile = smooth.mean(axis=1, dtype=np.float64) - np.percentile(smooth[:, ::4, ::4], 1)
     band = max(1, series.shape[2] // 32)
-    edges = np.minimum(profile[:, :band].mean(axis=1), profile[:, -band:].mean(axis=1))
-    brightest = np.maximum(profile.max(axis=1), 1e-30)
-    return float(np.median(edges / brightest))
+    edges = np.maximum(profile[:, :band].mean(axis=1), profile[:, -band:].mean(axis=1))
+    return float(np.median(edges / np.maximum(profile.max(axis=1), 1e-30)))
 
 
 def estimate_thickness(series: TiltSeries) -> float:
