@@ -84,7 +84,8 @@ def simulated() -> None:
     series = TiltSeries(images.astype(np.float32), ViewGeometry.single_axis(angles))
     for kind in ("auto", "cross-correlation", "centre-of-mass", "common-line", "reprojection"):
         out, _, seconds = noted("align", series, kind=kind)
-        print(f"simulated particle, shifts of 4 px, {kind}: {errors(out.geometry.shifts - true, angles)}, {seconds:.1f} s")
+        figures = errors(out.geometry.shifts - true, angles)
+        print(f"simulated particle, shifts of 4 px, {kind}: {figures}, {seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_gold_beads_give_shifts_and_axis() -> None:
     angles = np.arange(-54.0, 55.0, 3.0)
     true = jitter(1.5, len(angles))
     series = taken(beads(), true, 0.05, axis=4.0, angles=angles)
-    out, notes = noted("tilt-axis", series, kind="fiducials", offset=False)
+    out, _ = noted("tilt-axis", series, kind="fiducials", offset=False)
     assert out.geometry.axis_degrees == pytest.approx(4.0, abs=0.3)
     aligned = run("prepare", "align", out, kind="fiducials")
     a = np.deg2rad(-4.0)

@@ -67,7 +67,8 @@ def detect(images: NDArray[np.float32], check: Callable[[], None]) -> tuple[Poin
 
     def response(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         out: NDArray[np.float32] = -ndimage.gaussian_laplace(image, sigma, mode="nearest")
-        return out / np.float32(max(mad_sigma(out), 1e-30))
+        out /= np.float32(max(mad_sigma(out), 1e-30))
+        return out
 
     def strength(sigma: float) -> float:
         tops = []
@@ -222,7 +223,7 @@ def by_beads(
         enough = np.isfinite(seen[up.use, :, 0]).mean(axis=0) >= 0.4
         seen = seen[:, enough]
         if seen.shape[1] < _FEWEST:
-            raise BeadError("the spots that look like gold beads cannot be followed through the tilts; use another kind")
+            raise BeadError("the spots that look like gold beads cannot be followed; use another kind")
         positions, shifts, degrees, rest = solve(seen, up.angles, up.use)
         seen = _matched(points, up, positions, shifts, degrees, max(tolerance, tolerance * sigma / 2))
     there = np.isfinite(seen[..., 0])

@@ -97,7 +97,7 @@ def along_by_common_line(
 
 
 def orbit(angles: NDArray[np.float64], constant: bool = False) -> NDArray[np.float64]:
-    """Path across the axis of a point of the specimen: cos θ, −sin θ (and 1 for an axis beside the centre), (n, 2 or 3)."""
+    """Path of a point across the axis: cos θ, −sin θ (and 1 for an axis beside the centre), (n, 2 or 3)."""
     a = np.deg2rad(angles)
     return np.stack([np.cos(a), -np.sin(a), *([np.ones_like(a)] if constant else [])], axis=1)
 

@@ -54,7 +54,7 @@ def level(up: Upright, factor: int) -> Level:
 def without_gauge(
     angles: NDArray[np.float64], use: NDArray[np.bool_], shifts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Take out of shifts ``(across, along)`` what only moves the specimen: a cos θ + b sin θ across, a constant along."""
+    """Take out of shifts what only moves the specimen: a cos θ + b sin θ across the axis, a constant along it."""
     out = shifts.copy()
     basis = orbit(angles)
     out[:, 0] -= basis @ np.linalg.lstsq(basis[use], out[use, 0], rcond=None)[0]

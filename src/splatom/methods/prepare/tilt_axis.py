@@ -139,7 +139,7 @@ def _offset_by_residual(up: Upright, job: Job[TiltAxisParams]) -> tuple[float, f
     for k, step in enumerate(steps):
         for c in best + step * np.arange(-3, 4):
             if float(c) not in tried:
-                tried[float(c)] = judge(up, up.shifts + (float(c), 0.0), factor, job.device, job.check)
+                tried[float(c)] = judge(up, up.shifts + np.array([float(c), 0.0]), factor, job.device, job.check)
         best = min(tried, key=lambda c: tried[c])
         job.tick(k + 1, len(steps))
     near = np.array([(c, r) for c, r in tried.items() if abs(c - best) <= 3.5 * steps[-1]])
