@@ -195,6 +195,7 @@ class CompareDock(QWidget):
         parts.addWidget(top)
         parts.addWidget(self.table)
         parts.setChildrenCollapsible(False)
+        parts.setSizes([480, 300])
         layout = QVBoxLayout(self)
         layout.addWidget(parts)
         self.setMinimumSize(340, 360)

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy import API_NAME
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from splatom.plugin.polar import COLOURS, PolarPlot, missing_wedge
 
@@ -267,15 +267,15 @@ class ImagePane(QWidget):
 
 
 class PaneRow(QWidget):
-    """Panes that share their zoom, beside or below each other: whichever shows them larger."""
+    """Panes that share their zoom, in as many columns as show them largest."""
 
     def __init__(self, panes: Sequence[ImagePane], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.panes = tuple(panes)
-        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
-        self._box.setContentsMargins(0, 0, 0, 0)
-        for pane in self.panes:
-            self._box.addWidget(pane)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._columns = 0
+        self._arrange(len(self.panes))
         for pane in self.panes[1:]:
             pane.box.setXLink(self.panes[0].box)
             pane.box.setYLink(self.panes[0].box)
@@ -283,6 +283,12 @@ class PaneRow(QWidget):
     def resizeEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
         super().resizeEvent(event)
         n, wide, high = len(self.panes), self.width(), self.height()
-        beside = min(wide / n, high - 20) >= min(wide, high / n - 20)
-        tall = QBoxLayout.Direction.TopToBottom
-        self._box.setDirection(QBoxLayout.Direction.LeftToRight if beside else tall)
+        self._arrange(max(range(n, 0, -1), key=lambda c: min(wide / c, high / -(-n // c) - 25)))
+
+    def _arrange(self, columns: int) -> None:
+        if columns != self._columns:
+            self._columns = columns
+            for i, pane in enumerate(self.panes):
+                self._grid.addWidget(pane, i // columns, i % columns)
+                self._grid.setRowStretch(i, int(i * columns < len(self.panes)))
+                self._grid.setColumnStretch(i, int(i < columns))
