@@ -67,8 +67,7 @@ def detect(images: NDArray[np.float32], check: Callable[[], None]) -> tuple[Poin
 
     def response(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         out: NDArray[np.float32] = -ndimage.gaussian_laplace(image, sigma, mode="nearest")
-        out /= np.float32(max(mad_sigma(out), 1e-30))
-        return out
+        return np.asarray(out / np.float32(max(mad_sigma(out), 1e-30)), np.float32)
 
     def strength(sigma: float) -> float:
         tops = []

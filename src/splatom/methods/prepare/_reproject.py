@@ -188,13 +188,18 @@ def refine(
 
 def judge(up: Upright, shifts: NDArray[np.float64], factor: int, device: str, check: Callable[[], None]) -> float:
     """Mismatch (R) that is left after 12 SIRT passes on images with some shifts: the lower, the better they agree."""
+    from scipy import ndimage
+
     lv = level(up, factor)
     solver = _Solver(up, lv, device)
     images = _placed(lv, shifts)
     solver.iterate(images, 12, check)
     # Compared with the images as measured: resampling smooths noise away, which would favour any shift over none.
     seen = np.stack([resampled(p, shift=-s / factor) for p, s in zip(solver.predicted(check), shifts, strict=True)])
-    return mismatch(seen, lv.images, up.use, taper(lv.images.shape[1:], 0.15))
+    # Noise, which no shift explains, would drown the difference that shifts make.
+    smooth = (0.0, 1.5, 1.5)
+    seen, measured = ndimage.gaussian_filter(seen, smooth), ndimage.gaussian_filter(lv.images, smooth)
+    return mismatch(seen, measured, up.use, taper(lv.images.shape[1:], 0.15))
 
 
 def _register(

@@ -46,7 +46,7 @@ def run(series: TiltSeries, job: Job[BinParams]) -> TiltSeries:
         images = blocks(series.projections)
     else:
         share = blocks(mask)
-        images = blocks(np.where(mask, series.projections, 0)) / np.maximum(share, np.float32(1e-6))
+        images = np.divide(blocks(np.where(mask, series.projections, 0)), np.maximum(share, np.float32(1e-6)))
         mask = share >= 0.5
     centre = np.array([(w - 1) / 2 - left - (b - 1) / 2, (h - 1) / 2 - top - (b - 1) / 2])
     shifts = (series.geometry.shifts + centre) / b - np.array([(columns - 1) / 2, (rows - 1) / 2])
