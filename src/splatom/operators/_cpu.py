@@ -88,10 +88,17 @@ def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
     width = np.uintp(y1 - y0)
     planes, across = volume.shape[axes], volume.shape[2 - axes]
     packed = np.zeros((planes, across + 2, y1 - y0), volume.dtype)
-    for p in range(planes):
-        for j in range(width):
+    # Read a tile that stays in the first cache, write whole cache lines.
+    if axes == 0:
+        for p in range(planes):
             for q in range(across):
-                packed[p, q + 1, j] = volume[p, y0 + j, q] if axes == 0 else volume[q, y0 + j, p]
+                for j in range(width):
+                    packed[p, q + 1, j] = volume[p, y0 + j, q]
+    else:
+        for q in range(across):
+            for p in range(planes):
+                for j in range(width):
+                    packed[p, q + 1, j] = volume[q, y0 + j, p]
     columns = sino.shape[2]
     seen = np.empty((columns, y1 - y0), volume.dtype)
     one = weight.dtype.type(1)
@@ -103,7 +110,7 @@ def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
             first, last = _columns(start, b[k, 1], across, columns)
             for c in range(first, last):
                 q = start + b[k, 1] * c + 1.0
-                i = np.uintp(q)
+                i = np.uintp(np.int64(q))
                 upper = one * (q - i)
                 w1 = weight[k] * upper
                 w0 = weight[k] - w1
@@ -134,7 +141,7 @@ def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
             first, last = _columns(start, b[k, 1], across, columns)
             for c in range(first, last):
                 q = start + b[k, 1] * c + 1.0
-                i = np.uintp(q)
+                i = np.uintp(np.int64(q))
                 upper = one * (q - i)
                 w1 = weight[k] * upper
                 w0 = weight[k] - w1
@@ -143,12 +150,15 @@ def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
                     s = seen[cc, j]
                     plane[i, j] += w0 * s
                     plane[i1, j] += w1 * s
-    for p in range(planes):
-        for j in range(width):
+    if axes == 0:
+        for p in range(planes):
             for q in range(across):
-                if axes == 0:
+                for j in range(width):
                     volume[p, y0 + j, q] += packed[p, q + 1, j]
-                else:
+    else:
+        for q in range(across):
+            for p in range(planes):
+                for j in range(width):
                     volume[q, y0 + j, p] += packed[p, q + 1, j]
 
 
@@ -168,7 +178,7 @@ def _forward_view(packed, image, a, b, weight):  # type: ignore[no-untyped-def]
             first_b, last_b = _columns(b0, b[1], size_b, columns)
             for c in range(max(first_a, first_b), min(last_a, last_b)):
                 qa, qb = a0 + a[1] * c + 1.0, b0 + b[1] * c + 1.0
-                i, j = np.uintp(qa), np.uintp(qb)
+                i, j = np.uintp(np.int64(qa)), np.uintp(np.int64(qb))
                 fa, fb = one * (qa - i), one * (qb - j)
                 i1, j1 = i + np.uintp(1), j + np.uintp(1)
                 near = plane[i, j] + fb * (plane[i, j1] - plane[i, j])
@@ -197,7 +207,7 @@ def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[
                 first_b, last_b = _columns(b0, b[k, 1], size_b, columns)
                 for c in range(max(first_a, first_b), min(last_a, last_b)):
                     qa, qb = a0 + a[k, 1] * c + 1.0, b0 + b[k, 1] * c + 1.0
-                    i, j = np.uintp(qa), np.uintp(qb)
+                    i, j = np.uintp(np.int64(qa)), np.uintp(np.int64(qb))
                     fa, fb = one * (qa - i), one * (qb - j)
                     i1, j1 = i + np.uintp(1), j + np.uintp(1)
                     s = w * image[r, c]
@@ -277,7 +287,7 @@ def _backproject_planes(volume, images, rotations, shifts, z0, z1):  # type: ign
                 first2, last2 = _columns(row0, r[1, 0], rows, width)
                 for x in range(max(first, first2), min(last, last2)):
                     qc, qr = column0 + r[0, 0] * x + 1.0, row0 + r[1, 0] * x + 1.0
-                    i, j = np.uintp(qr), np.uintp(qc)
+                    i, j = np.uintp(np.int64(qr)), np.uintp(np.int64(qc))
                     fi, fj = one * (qr - i), one * (qc - j)
                     i1, j1 = i + np.uintp(1), j + np.uintp(1)
                     near = image[i, j] + fj * (image[i, j1] - image[i, j])
