@@ -217,6 +217,7 @@ class Session:
 
     def _consider(self, layer: Any) -> None:
         if info(layer).get("kind") == "series":
+            self.viewer.canvas.overlays.scale_bar.visible = True
             self.set_series(layer)
 
     def _on_inserted(self, event: Any) -> None:

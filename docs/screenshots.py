@@ -1,0 +1,150 @@
+"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# No parameter of the person who makes the pictures comes into them.
+os.environ["SPLATOM_CONFIG"] = tempfile.mkdtemp(prefix="splatom-")
+
+import napari
+import numpy as np
+from qtpy.QtWidgets import QDockWidget
+
+from splatom.geometry import ViewGeometry
+from splatom.plugin.demo import wait_for
+from splatom.plugin.session import session_of
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (1500, 950)
+
+
+def settle(seconds: float = 1.0) -> None:
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() > until)
+
+
+class Studio:
+    """One napari window, one dock at a time."""
+
+    def __init__(self) -> None:
+        self.viewer = napari.Viewer(title="Splatom")
+        self.viewer.window.resize(*SIZE)
+        self.session = session_of(self.viewer)
+        self.session.warm_up()
+        self.docks: dict[str, tuple[QDockWidget, Any]] = {}
+
+    def dock(self, name: str, width: int = 400) -> Any:
+        """Bring a dock to the front, opened if need be."""
+        if name not in self.docks:
+            self.docks[name] = self.viewer.window.add_plugin_dock_widget("splatom", name, tabify=bool(self.docks))
+        dock, widget = self.docks[name]
+        dock.show()
+        dock.raise_()
+        window = dock.window()
+        from qtpy.QtCore import Qt
+
+        window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+        settle(0.5)
+        return widget
+
+    def shoot(self, name: str) -> None:
+        """Save a picture of the window."""
+        settle()
+        self.viewer.window.screenshot(str(IMAGES / f"{name}.png"), canvas_only=False, flash=False)
+        print(f"docs/images/{name}.png", flush=True)
+
+    def reconstruct(self, method: str, until: Callable[[Any], bool] = lambda run: not run.active, **params: Any) -> Any:
+        """Run a method as a person would, until it is where it is wanted."""
+        dock = self.dock("Reconstruct")
+        panel = dock.panel
+        panel.combo.setCurrentText(method)
+        panel.form.set_value(type(panel.form.value())(**params))
+        panel.run_button.click()
+        run = panel.run
+        if not wait_for(lambda: until(run) or not run.active):
+            raise SystemExit(f"{method} did not get there in time")
+        return run
+
+
+def main() -> int:
+    IMAGES.mkdir(exist_ok=True)
+    studio = Studio()
+    viewer, session = studio.viewer, studio.session
+    viewer.open_sample("splatom", "nanoparticle")
+    tilts = studio.dock("Tilt series")
+    for name in ("Prepare", "Reconstruct", "Monitor"):
+        studio.dock(name)
+
+    # The series, with a box on a tilted view.
+    studio.dock("Tilt series")
+    viewer.dims.set_point(0, 36)
+    tilts.box.width_.setValue(52)
+    tilts.box.thickness.setValue(30)
+    tilts.box.tick.setChecked(True)
+    settle()
+    studio.shoot("tilt_series")
+    tilts.box.tick.setChecked(False)
+
+    # A reconstruction on its way, and how it is watched.
+    run = studio.reconstruct("sirt", lambda r: r.snapshot is not None and r.snapshot.step >= 25, iterations=60,
+                             hold_out=0.1)  # fmt: skip
+    studio.shoot("reconstruct")
+    wait_for(lambda: not run.active)
+    studio.dock("Monitor", 460)
+    settle(3)
+    studio.shoot("monitor")
+
+    # Two methods side by side.
+    studio.reconstruct("wbp")
+    studio.dock("Compare", 520)
+    settle(3)
+    studio.shoot("compare")
+
+    # The volume as a solid.
+    sirt = next(x for x in viewer.layers if x.name.startswith("sirt"))
+    for layer in viewer.layers:
+        layer.visible = layer is sirt
+    viewer.layers.selection.active = sirt
+    studio.dock("Reconstruct").restore()
+    viewer.dims.ndisplay = 3
+    sirt.rendering = "iso"
+    sirt.iso_threshold = float(np.percentile(sirt.data, 99))
+    sirt.colormap = "bop orange"
+    viewer.scene.camera.angles = (10, -35, 115)
+    viewer.scene.camera.zoom *= 1.5
+    settle(2)
+    studio.shoot("main")
+    viewer.dims.ndisplay = 2
+
+    # Alignment: the same specimen, with the shifts that a stage would leave.
+    viewer.layers.clear()
+    studio.docks["Reconstruct"][0].hide()
+    from splatom.simulate import sample_nanoparticle
+
+    still = sample_nanoparticle()
+    rng = np.random.default_rng(4)
+    jitter = np.round(np.cumsum(rng.normal(0, 1.2, (len(still), 2)), axis=0))
+    jitter -= np.round(jitter.mean(axis=0))
+    moved = [np.roll(p, (int(dy), int(dx)), (0, 1)) for p, (dx, dy) in zip(still.projections, jitter, strict=True)]
+    raw = still.with_(projections=np.stack(moved), geometry=ViewGeometry.single_axis(still.angles))
+    session.add(raw, "raw nanoparticle")
+    prepare = studio.dock("Prepare", 460)
+    prepare.panel.combo.setCurrentText("align")
+    prepare.panel.run_button.click()
+    wait_for(lambda: prepare.panel.run is None or not prepare.panel.run.active)
+    settle(3)
+    studio.shoot("prepare")
+    session.close()
+    viewer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
