@@ -98,7 +98,7 @@ def detect(images: NDArray[np.float32], check: Callable[[], None]) -> tuple[Poin
         rows, columns = rows[keep], columns[keep]
 
         def vertex(a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]) -> NDArray[np.float32]:
-            return 0.5 * (a - c) / np.minimum(a - 2 * b + c, -1e-12)
+            return np.asarray(0.5 * (a - c) / np.minimum(a - 2 * b + c, -1e-12), np.float32)
 
         here = spots[rows, columns]
         dc = vertex(spots[rows, columns - 1], here, spots[rows, columns + 1])
