@@ -32,7 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 _WIDEST_BLOCK = 32
-_WORKING_SET = 48 << 20  # bytes of packed volume a thread may hold; past it blocks get narrower
+_PLANES = 16  # packed at a time: they stay in the second cache while every view passes over them
 
 _compiled = numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
 
@@ -86,80 +86,77 @@ def _columns(a: float, b: float, size: int, columns: int) -> tuple[int, int]:
 def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignore[no-untyped-def]
     """Project slices y0 to y1 of volume (z, y, x) into sino (n, y, columns) for one steepest axis (0: z, 2: x)."""
     width = np.uintp(y1 - y0)
-    planes, across = volume.shape[axes], volume.shape[2 - axes]
-    packed = np.zeros((planes, across + 2, y1 - y0), volume.dtype)
-    # Read a tile that stays in the first cache, write whole cache lines.
-    if axes == 0:
-        for p in range(planes):
-            for q in range(across):
-                for j in range(width):
-                    packed[p, q + 1, j] = volume[p, y0 + j, q]
-    else:
-        for q in range(across):
-            for p in range(planes):
-                for j in range(width):
-                    packed[p, q + 1, j] = volume[q, y0 + j, p]
-    columns = sino.shape[2]
-    seen = np.empty((columns, y1 - y0), volume.dtype)
+    planes, across, columns = volume.shape[axes], volume.shape[2 - axes], sino.shape[2]
+    packed = np.zeros((_PLANES, across + 2, y1 - y0), volume.dtype)
+    seen = np.zeros((len(views), columns, y1 - y0), volume.dtype)
     one = weight.dtype.type(1)
+    for p0 in range(0, planes, _PLANES):
+        p1 = min(p0 + _PLANES, planes)
+        for o in range(p1 - p0 if axes == 0 else across):
+            for i in range(across if axes == 0 else p1 - p0):
+                for j in range(width):  # reads a tile that stays in the first cache, writes whole cache lines
+                    if axes == 0:
+                        packed[o, i + 1, j] = volume[p0 + o, y0 + j, i]
+                    else:
+                        packed[i, o + 1, j] = volume[o, y0 + j, p0 + i]
+        for k in range(len(views)):
+            image = seen[k]
+            for p in range(p0, p1):
+                plane = packed[p - p0]
+                start = b[k, 0] + b[k, 3] * p
+                first, last = _columns(start, b[k, 1], across, columns)
+                for c in range(first, last):
+                    q = start + b[k, 1] * c + 1.0
+                    i0 = np.uintp(np.int64(q))
+                    w1 = weight[k] * (one * (q - i0))
+                    w0 = weight[k] - w1
+                    cc, i1 = np.uintp(c), i0 + np.uintp(1)
+                    for j in range(width):
+                        image[cc, j] += w0 * plane[i0, j] + w1 * plane[i1, j]
     for k in range(len(views)):
-        seen[:] = 0
-        for p in range(planes):
-            plane = packed[p]
-            start = b[k, 0] + b[k, 3] * p
-            first, last = _columns(start, b[k, 1], across, columns)
-            for c in range(first, last):
-                q = start + b[k, 1] * c + 1.0
-                i = np.uintp(np.int64(q))
-                upper = one * (q - i)
-                w1 = weight[k] * upper
-                w0 = weight[k] - w1
-                cc, i1 = np.uintp(c), i + np.uintp(1)
-                for j in range(width):
-                    seen[cc, j] += w0 * plane[i, j] + w1 * plane[i1, j]
         for j in range(width):
             for c in range(columns):
-                sino[views[k], y0 + j, c] = seen[c, j]
+                sino[views[k], y0 + j, c] = seen[k, c, j]
 
 
 @_compiled
 def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignore[no-untyped-def]
     """Add the back-projection of sino (n, y, columns) to slices y0 to y1 of volume (z, y, x)."""
     width = np.uintp(y1 - y0)
-    planes, across = volume.shape[axes], volume.shape[2 - axes]
-    packed = np.zeros((planes, across + 2, y1 - y0), volume.dtype)
-    columns = sino.shape[2]
-    seen = np.empty((columns, y1 - y0), volume.dtype)
+    planes, across, columns = volume.shape[axes], volume.shape[2 - axes], sino.shape[2]
+    packed = np.empty((_PLANES, across + 2, y1 - y0), volume.dtype)
+    seen = np.empty((len(views), columns, y1 - y0), volume.dtype)
     one = weight.dtype.type(1)
     for k in range(len(views)):
         for j in range(width):
             for c in range(columns):
-                seen[c, j] = sino[views[k], y0 + j, c]
-        for p in range(planes):
-            plane = packed[p]
-            start = b[k, 0] + b[k, 3] * p
-            first, last = _columns(start, b[k, 1], across, columns)
-            for c in range(first, last):
-                q = start + b[k, 1] * c + 1.0
-                i = np.uintp(np.int64(q))
-                upper = one * (q - i)
-                w1 = weight[k] * upper
-                w0 = weight[k] - w1
-                cc, i1 = np.uintp(c), i + np.uintp(1)
+                seen[k, c, j] = sino[views[k], y0 + j, c]
+    for p0 in range(0, planes, _PLANES):
+        p1 = min(p0 + _PLANES, planes)
+        packed[:] = 0
+        for k in range(len(views)):
+            image = seen[k]
+            for p in range(p0, p1):
+                plane = packed[p - p0]
+                start = b[k, 0] + b[k, 3] * p
+                first, last = _columns(start, b[k, 1], across, columns)
+                for c in range(first, last):
+                    q = start + b[k, 1] * c + 1.0
+                    i0 = np.uintp(np.int64(q))
+                    w1 = weight[k] * (one * (q - i0))
+                    w0 = weight[k] - w1
+                    cc, i1 = np.uintp(c), i0 + np.uintp(1)
+                    for j in range(width):
+                        s = image[cc, j]
+                        plane[i0, j] += w0 * s
+                        plane[i1, j] += w1 * s
+        for o in range(p1 - p0 if axes == 0 else across):
+            for i in range(across if axes == 0 else p1 - p0):
                 for j in range(width):
-                    s = seen[cc, j]
-                    plane[i, j] += w0 * s
-                    plane[i1, j] += w1 * s
-    if axes == 0:
-        for p in range(planes):
-            for q in range(across):
-                for j in range(width):
-                    volume[p, y0 + j, q] += packed[p, q + 1, j]
-    else:
-        for q in range(across):
-            for p in range(planes):
-                for j in range(width):
-                    volume[q, y0 + j, p] += packed[p, q + 1, j]
+                    if axes == 0:
+                        volume[p0 + o, y0 + j, i] += packed[o, i + 1, j]
+                    else:
+                        volume[o, y0 + j, p0 + i] += packed[i, o + 1, j]
 
 
 @_compiled
@@ -219,10 +216,9 @@ def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[
 
 
 def _blocks(volume: NDArray[Any]) -> list[tuple[int, int]]:
-    """Split the slices so that every thread has work, in blocks whose packed volume stays near the caches."""
-    z, y, x = volume.shape
-    fitting = _WORKING_SET // (z * x * volume.itemsize) // 8 * 8
-    width = max(8, min(_WIDEST_BLOCK, fitting, -(-y // threads() // 8) * 8))
+    """Split the slices so that every thread has work."""
+    y = volume.shape[1]
+    width = max(8, min(_WIDEST_BLOCK, -(-y // threads() // 8) * 8))
     return [(start, min(start + width, y)) for start in range(0, y, width)]
 
 
