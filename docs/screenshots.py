@@ -66,6 +66,8 @@ class Studio:
         panel = dock.panel
         panel.combo.setCurrentText(method)
         panel.form.set_value(type(panel.form.value())(**params))
+        settle(1)
+        wait_for(lambda: dock.estimate.text().startswith("Takes"), 30)
         panel.run_button.click()
         run = panel.run
         if not wait_for(lambda: until(run) or not run.active):

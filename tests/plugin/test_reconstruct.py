@@ -142,6 +142,25 @@ def test_a_trial_on_a_binned_copy_says_so_in_its_record(window: Any, dock: Any, 
     assert [s["method"] for s in steps] == ["bin", "sirt"]
 
 
+def starved(group: str, name: str, data: Any, job: Any) -> Any:
+    """Fail as a GPU without memory does."""
+    raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB (GPU 0; 8.00 GiB total capacity)")
+
+
+def test_out_of_memory_is_told_in_the_dock_which_runs_again(
+    window: Any, dock: Any, ball: TiltSeries, qtbot: Any
+) -> None:
+    session_of(window).add(ball, "ball")
+    usual, dock.panel.task = dock.panel.task, lambda: {"runner": f"{__name__}:starved"}
+    run(dock, qtbot, iterations=2)
+    assert "out of memory" in dock.panel.message.text()
+    assert "a smaller depth" in dock.panel.message.text()
+    assert dock.panel.run_button.isEnabled()
+    dock.panel.task = usual
+    assert run(dock, qtbot, iterations=2).outcome.status == "done"
+    assert dock.panel.message.isHidden()
+
+
 def test_rows_outside_the_images_are_one_line(window: Any, dock: Any, ball: TiltSeries) -> None:
     session_of(window).add(ball, "ball")
     dock.extent.setCurrentIndex(1)

@@ -207,6 +207,7 @@ class ReconstructDock(QWidget):
         if self._planning is not None:
             self._planning.stop()
             self._planning = self._planned = None
+            self.estimate.setText("")
 
     # ---------------------------------------------------------------- runs
     def _started(self, run: Run) -> None:

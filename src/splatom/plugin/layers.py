@@ -187,12 +187,12 @@ def update_layer(layer: Any, value: Value, *, max_points: int = MAX_POINTS, cont
     if isinstance(value, TiltSeries | Volume):
         series = isinstance(value, TiltSeries)
         data = value.projections[:, None] if series else value.data
-        if layer.data.shape == data.shape and layer.data.flags.writeable:
-            layer.data[...] = data
+        if layer.data.shape == data.shape:
+            with layer.events.blocker_all():  # one redraw below instead of one an event
+                layer.data = data
         else:
             frame = _series_frame(value) if series else _volume_frame(value)
-            with layer.events.blocker_all():
-                layer.data = np.array(data)  # a copy of the layer's own: later previews are written into it
+            layer.data = data
             layer.scale, layer.translate = frame["scale"], frame["translate"]
         if contrast:
             layer.contrast_limits = _look(value.projections if series else value.data)["contrast_limits"]
