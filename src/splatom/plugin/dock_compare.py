@@ -101,7 +101,8 @@ def compare_planes(
             (grid.corner[k] + np.arange(n) * grid.size[k] - other.corner[k]) / other.size[k]
             for k, n in zip((down, across), a.shape, strict=True)
         ]
-        b = map_coordinates(b, np.meshgrid(*places, indexing="ij"), order=1, cval=0.0)
+        inside = [(p >= -0.5) & (p <= n - 0.5) for p, n in zip(places, b.shape, strict=True)]
+        b = map_coordinates(b, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest") * np.outer(*inside)
     power = float((b.astype(np.float64) ** 2).sum())
     factor = float((a * b.astype(np.float64)).sum()) / power if scaled and power else 1.0
     flat_a, flat_b = a - a.mean(), b - b.mean()
