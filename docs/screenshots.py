@@ -120,7 +120,9 @@ def main() -> int:
     sirt.iso_threshold = float(np.percentile(sirt.data, 99))
     sirt.colormap = "bop orange"
     viewer.scene.camera.angles = (10, -35, 115)
-    viewer.scene.camera.zoom *= 1.5
+    middle = np.argwhere(sirt.data > sirt.iso_threshold).mean(axis=0)
+    viewer.scene.camera.center = tuple(sirt.data_to_world(middle))[-3:]
+    viewer.scene.camera.zoom *= 1.2
     settle(2)
     studio.shoot("main")
     viewer.dims.ndisplay = 2
