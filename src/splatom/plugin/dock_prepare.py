@@ -8,9 +8,9 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QScrollArea, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
-from splatom.data import TiltSeries
+from splatom.data import Step, TiltSeries
 from splatom.jobs import Job, JobError
-from splatom.methods.registry import execute, get
+from splatom.methods.registry import get
 from splatom.plugin.choices import follow
 from splatom.plugin.later import Later
 from splatom.plugin.layers import info
@@ -40,10 +40,15 @@ def by_hand(series: TiltSeries, method: str, fields: dict[str, Any]) -> TiltSeri
         fields = {**fields, **{k: round(fields[k] + last.params[k], 9) for k in ("column", "row")}}
         provenance = replace(series.provenance, steps=steps[:-1])
         series = series.with_(geometry=series.geometry.with_shifts(before), provenance=provenance)
+    # Not by `execute`: that asks torch for a device, and importing torch holds the window for most of a second.
+    known = get("prepare", method)
+    job = Job(known.params(**fields))
     try:
-        return execute("prepare", method, series, Job(get("prepare", method).params(**fields)))
+        result = known.function(series, job)
     except JobError as exc:
         raise ValueError(str(exc)) from exc
+    params = {k: v for k, v in job.params.model_dump(mode="json").items() if k != "method"}
+    return result.with_(provenance=series.provenance.then(Step("prepare", method, params, (), dict(job.notes))))
 
 
 class PrepareDock(QWidget):
