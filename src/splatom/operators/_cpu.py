@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -89,7 +90,7 @@ def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
     planes, across, columns = volume.shape[axes], volume.shape[2 - axes], sino.shape[2]
     packed = np.zeros((_PLANES, across + 2, y1 - y0), volume.dtype)
     seen = np.zeros((len(views), columns, y1 - y0), volume.dtype)
-    one = weight.dtype.type(1)
+    kind = volume.dtype.type
     for p0 in range(0, planes, _PLANES):
         p1 = min(p0 + _PLANES, planes)
         for o in range(p1 - p0 if axes == 0 else across):
@@ -100,17 +101,17 @@ def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
                     else:
                         packed[i, o + 1, j] = volume[o, y0 + j, p0 + i]
         for k in range(len(views)):
-            image = seen[k]
+            image, wk = seen[k], weight[k]
             for p in range(p0, p1):
                 plane = packed[p - p0]
                 start = b[k, 0] + b[k, 3] * p
                 first, last = _columns(start, b[k, 1], across, columns)
                 for c in range(first, last):
                     q = start + b[k, 1] * c + 1.0
-                    i0 = np.uintp(np.int64(q))
-                    w1 = weight[k] * (one * (q - i0))
-                    w0 = weight[k] - w1
-                    cc, i1 = np.uintp(c), i0 + np.uintp(1)
+                    whole = np.int64(q)
+                    w1 = wk * kind(q - whole)
+                    w0 = wk - w1
+                    cc, i0, i1 = np.uintp(c), np.uintp(whole), np.uintp(whole + 1)
                     for j in range(width):
                         image[cc, j] += w0 * plane[i0, j] + w1 * plane[i1, j]
     for k in range(len(views)):
@@ -120,32 +121,32 @@ def _forward_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignor
 
 
 @_compiled
-def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight):  # type: ignore[no-untyped-def]
-    """Add the back-projection of sino (n, y, columns) to slices y0 to y1 of volume (z, y, x)."""
+def _adjoint_block(volume, sino, y0, y1, axes, views, b, weight, first_plane, end_plane):  # type: ignore[no-untyped-def]
+    """Add the back-projection of sino (n, y, columns) to some planes of slices y0 to y1 of volume (z, y, x)."""
     width = np.uintp(y1 - y0)
-    planes, across, columns = volume.shape[axes], volume.shape[2 - axes], sino.shape[2]
+    across, columns = volume.shape[2 - axes], sino.shape[2]
     packed = np.empty((_PLANES, across + 2, y1 - y0), volume.dtype)
     seen = np.empty((len(views), columns, y1 - y0), volume.dtype)
-    one = weight.dtype.type(1)
+    kind = volume.dtype.type
     for k in range(len(views)):
         for j in range(width):
             for c in range(columns):
                 seen[k, c, j] = sino[views[k], y0 + j, c]
-    for p0 in range(0, planes, _PLANES):
-        p1 = min(p0 + _PLANES, planes)
+    for p0 in range(first_plane, end_plane, _PLANES):
+        p1 = min(p0 + _PLANES, end_plane)
         packed[:] = 0
         for k in range(len(views)):
-            image = seen[k]
+            image, wk = seen[k], weight[k]
             for p in range(p0, p1):
                 plane = packed[p - p0]
                 start = b[k, 0] + b[k, 3] * p
                 first, last = _columns(start, b[k, 1], across, columns)
                 for c in range(first, last):
                     q = start + b[k, 1] * c + 1.0
-                    i0 = np.uintp(np.int64(q))
-                    w1 = weight[k] * (one * (q - i0))
-                    w0 = weight[k] - w1
-                    cc, i1 = np.uintp(c), i0 + np.uintp(1)
+                    whole = np.int64(q)
+                    w1 = wk * kind(q - whole)
+                    w0 = wk - w1
+                    cc, i0, i1 = np.uintp(c), np.uintp(whole), np.uintp(whole + 1)
                     for j in range(width):
                         s = image[cc, j]
                         plane[i0, j] += w0 * s
@@ -164,7 +165,7 @@ def _forward_view(packed, image, a, b, weight):  # type: ignore[no-untyped-def]
     """Project packed (planes, a + 2, b + 2), zero at its border, into one image (rows, columns)."""
     planes, size_a, size_b = packed.shape[0], packed.shape[1] - 2, packed.shape[2] - 2
     rows, columns = image.shape
-    one = packed.dtype.type(1)
+    kind = packed.dtype.type
     image[:] = 0
     for p in range(planes):
         plane = packed[p]
@@ -175,9 +176,9 @@ def _forward_view(packed, image, a, b, weight):  # type: ignore[no-untyped-def]
             first_b, last_b = _columns(b0, b[1], size_b, columns)
             for c in range(max(first_a, first_b), min(last_a, last_b)):
                 qa, qb = a0 + a[1] * c + 1.0, b0 + b[1] * c + 1.0
-                i, j = np.uintp(np.int64(qa)), np.uintp(np.int64(qb))
-                fa, fb = one * (qa - i), one * (qb - j)
-                i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                ia, ib = np.int64(qa), np.int64(qb)
+                fa, fb = kind(qa - ia), kind(qb - ib)
+                i, j, i1, j1 = np.uintp(ia), np.uintp(ib), np.uintp(ia + 1), np.uintp(ib + 1)
                 near = plane[i, j] + fb * (plane[i, j1] - plane[i, j])
                 far = plane[i1, j] + fb * (plane[i1, j1] - plane[i1, j])
                 image[r, c] += near + fa * (far - near)
@@ -191,7 +192,7 @@ def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[
     """Add the back-projection of all views to planes p0 to p1 of packed (planes, a + 2, b + 2)."""
     size_a, size_b = packed.shape[1] - 2, packed.shape[2] - 2
     rows, columns = sino.shape[1], sino.shape[2]
-    one = packed.dtype.type(1)
+    kind = packed.dtype.type
     for k in range(len(views)):
         image = sino[views[k]]
         w = weight[k]
@@ -204,9 +205,9 @@ def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[
                 first_b, last_b = _columns(b0, b[k, 1], size_b, columns)
                 for c in range(max(first_a, first_b), min(last_a, last_b)):
                     qa, qb = a0 + a[k, 1] * c + 1.0, b0 + b[k, 1] * c + 1.0
-                    i, j = np.uintp(np.int64(qa)), np.uintp(np.int64(qb))
-                    fa, fb = one * (qa - i), one * (qb - j)
-                    i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                    ia, ib = np.int64(qa), np.int64(qb)
+                    fa, fb = kind(qa - ia), kind(qb - ib)
+                    i, j, i1, j1 = np.uintp(ia), np.uintp(ib), np.uintp(ia + 1), np.uintp(ib + 1)
                     s = w * image[r, c]
                     far, near = fa * s, s - fa * s
                     plane[i, j1] += fb * near
@@ -215,20 +216,27 @@ def _adjoint_planes(packed, sino, views, a, b, weight, p0, p1):  # type: ignore[
                     plane[i1, j] += far - fb * far
 
 
-def _blocks(volume: NDArray[Any]) -> list[tuple[int, int]]:
-    """Split the slices so that every thread has work."""
-    y = volume.shape[1]
-    width = max(8, min(_WIDEST_BLOCK, -(-y // threads() // 8) * 8))
-    return [(start, min(start + width, y)) for start in range(0, y, width)]
+def _blocks(slices: int) -> list[tuple[int, int]]:
+    """Split the slices into blocks of the width at which the kernels are quickest."""
+    return [(start, min(start + _WIDEST_BLOCK, slices)) for start in range(0, slices, _WIDEST_BLOCK)]
+
+
+def _parts(size: int, blocks: int) -> list[slice]:
+    """Split views or planes, so that few blocks keep every thread busy as well."""
+    count = min(size, -(-threads() // blocks))
+    edges = [size * k // count for k in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def forward_slices(volume: NDArray[Any], sino: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
     """Project every slice: volume (z, y, x) into sino (n, y, columns), single-axis tilts only."""
+    blocks = _blocks(volume.shape[1])
     each(
         (
-            (_forward_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w)
+            (_forward_block, volume, sino, y0, y1, g.steepest, g.views[some], g.b[some], w[some])
+            for y0, y1 in blocks
             for g, w in ((g, g.weight.astype(volume.dtype)) for g in groups)
-            for y0, y1 in _blocks(volume)
+            for some in _parts(len(g.views), len(blocks))
         ),
         tick,
     )
@@ -237,9 +245,17 @@ def forward_slices(volume: NDArray[Any], sino: NDArray[Any], groups: list[Rays],
 def adjoint_slices(sino: NDArray[Any], volume: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
     """Back-project every slice: sino (n, y, columns) into volume (z, y, x), single-axis tilts only."""
     volume[:] = 0
-    for g in groups:  # one after the other: they add to the same slices
+    blocks = _blocks(volume.shape[1])
+    for g in groups:  # one after the other: they add to the same voxels
         w = g.weight.astype(volume.dtype)
-        each(((_adjoint_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w) for y0, y1 in _blocks(volume)), tick)
+        each(
+            (
+                (_adjoint_block, volume, sino, y0, y1, g.steepest, g.views, g.b, w, part.start, part.stop)
+                for y0, y1 in blocks
+                for part in _parts(volume.shape[g.steepest], len(blocks))
+            ),
+            tick,
+        )
 
 
 def forward_general(volume: NDArray[Any], out: NDArray[Any], groups: list[Rays], tick: Tick = None) -> None:
@@ -271,7 +287,7 @@ def _backproject_planes(volume, images, rotations, shifts, z0, z1):  # type: ign
     """Add to voxels of planes z0 to z1 what images (n, rows + 2, columns + 2), zero at the border, show of them."""
     depth, height, width = volume.shape
     rows, columns = images.shape[1] - 2, images.shape[2] - 2
-    one = volume.dtype.type(1)
+    kind = volume.dtype.type
     for k in range(len(images)):
         image, r = images[k], rotations[k]
         for z in range(z0, z1):
@@ -283,9 +299,9 @@ def _backproject_planes(volume, images, rotations, shifts, z0, z1):  # type: ign
                 first2, last2 = _columns(row0, r[1, 0], rows, width)
                 for x in range(max(first, first2), min(last, last2)):
                     qc, qr = column0 + r[0, 0] * x + 1.0, row0 + r[1, 0] * x + 1.0
-                    i, j = np.uintp(np.int64(qr)), np.uintp(np.int64(qc))
-                    fi, fj = one * (qr - i), one * (qc - j)
-                    i1, j1 = i + np.uintp(1), j + np.uintp(1)
+                    ir, ic = np.int64(qr), np.int64(qc)
+                    fi, fj = kind(qr - ir), kind(qc - ic)
+                    i, j, i1, j1 = np.uintp(ir), np.uintp(ic), np.uintp(ir + 1), np.uintp(ic + 1)
                     near = image[i, j] + fj * (image[i, j1] - image[i, j])
                     far = image[i1, j] + fj * (image[i1, j1] - image[i1, j])
                     volume[z, y, x] += near + fi * (far - near)

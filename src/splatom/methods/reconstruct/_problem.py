@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from splatom.jobs.job import Job
     from splatom.operators import VoxelProjector
 
-__all__ = ["Box", "Problem", "ReconstructParams", "choose_box", "make_problem", "prepared_data"]
+__all__ = ["Box", "Problem", "ReconstructParams", "choose_box", "make_problem", "prepared_series"]
 
 _FILM_EDGE = 0.12  # edges of the field brighter than this share of the brightest column: matter goes on outside
 
@@ -39,6 +39,11 @@ class ReconstructParams(MethodParams):
     depth: int | None = option(
         None, "Depth", "Planes of the volume along the beam; by default as many as columns.", unit="voxels", ge=1,
         le=16384, advanced=True,
+    )  # fmt: skip
+    subtract_background: bool | None = option(
+        None, "Subtract background",
+        "Set the empty surroundings to zero; by default where an ADF image's offset is more than 5 % of its contrast.",
+        advanced=True,
     )  # fmt: skip
 
 
@@ -62,10 +67,13 @@ class Box:
         (z, y, x) voxels of the grid; wider than the field for a film.
     result : tuple
         (z, y, x) voxels of the volume handed back; both are centred on the origin.
+    film : bool
+        Whether matter goes on outside the field.
     """
 
     solved: tuple[int, int, int]
     result: tuple[int, int, int]
+    film: bool = False
 
     def crop(self, volume: Tensor) -> Tensor:
         """Cut (or pad with zeros) a solved volume to the result's shape about the common centre."""
@@ -88,12 +96,9 @@ def _same_parity(size: int, like: int) -> int:
 def edge_level(series: TiltSeries) -> float:
     """Return the brightness at the field's brighter side edge as a share of the brightest column's, 0 to about 1.
 
-    The median over the tilts. The background is the first percentile of images averaged over 5 × 5 pixels, lest noise
-    count as matter.
+    The median over the tilts. The background is the first percentile of slightly smoothed images.
     """
-    from scipy.ndimage import uniform_filter
-
-    smooth = uniform_filter(series.projections, (0, 5, 5), mode="nearest")
+    smooth = _smoothed(series)
     profile = smooth.mean(axis=1, dtype=np.float64) - np.percentile(smooth[:, ::4, ::4], 1)
     band = max(1, series.shape[2] // 32)
     edges = np.maximum(profile[:, :band].mean(axis=1), profile[:, -band:].mean(axis=1))
@@ -154,23 +159,41 @@ def choose_box(series: TiltSeries, params: ReconstructParams, note: Callable[...
         high = _same_parity(rows + int(np.ceil(lean[2] * planes + lean[0] * (wide - columns) / 2)), rows)
     deep = _same_parity(int(np.ceil(1.2 * planes)), result[0])
     note(thickness_nm=round(thickness, 4), box_voxels=[deep, high, wide])
-    return Box((deep, high, wide), result)
+    return Box((deep, high, wide), result, film=True)
 
 
-def prepared_data(series: TiltSeries, note: Callable[..., None]) -> NDArray[np.float32]:
-    """Return projections that grow with the matter traversed.
+def prepared_series(series: TiltSeries, box: Box, subtract: bool | None, note: Callable[..., None]) -> TiltSeries:
+    """Return a series whose projections grow with the matter traversed, from zero where there is none.
 
-    ADF and phase contrast are taken as they are. Bright field falls with thickness, so the logarithm of the empty
-    beam over the image is taken (Beer's law), the empty beam of a tilt being its 98th percentile.
+    Bright field falls with thickness, so the logarithm of the empty beam over the image is taken (Beer's law), the
+    empty beam of a tilt being its 98th percentile. An ADF detector's offset (raw 16-bit files have one of tens of
+    thousands) would be reconstructed as matter: where the empty surroundings of an isolated specimen are off zero by
+    more than 5 % of the contrast, or where a film is negative, the background is subtracted. Phase contrast is taken
+    as it is.
     """
-    if series.contrast != "bf":
-        return series.projections
-    empty = np.percentile(series.projections, 98, axis=(1, 2), keepdims=True)
-    floor = 0.01 * np.abs(empty)
-    out: NDArray[np.float32] = np.log(np.maximum(empty, 1e-20) / np.maximum(series.projections, floor + 1e-20)).astype(
-        np.float32
-    )
-    note(bright_field="the logarithm of empty beam over image is reconstructed")
+    if series.contrast == "phase":
+        return series
+    if series.contrast == "bf":
+        empty = np.maximum(np.percentile(series.projections, 98, axis=(1, 2), keepdims=True), 1e-20)
+        note(bright_field="the logarithm of empty beam over image is reconstructed")
+        data = np.log(empty / np.maximum(series.projections, 0.01 * empty))
+        return series.with_(projections=data.astype(np.float32), contrast="adf")
+    smooth = _smoothed(series)[:, ::4, ::4]
+    background, bright = np.percentile(smooth, [1, 99.5])
+    limit = 0.05 * (bright - background)
+    if subtract is None:
+        subtract = bool(background < -limit or (background > limit and not box.film))
+    if subtract:
+        note(background_subtracted=float(f"{background:.5g}"))
+        return series.with_(projections=series.projections - np.float32(background))
+    return series
+
+
+def _smoothed(series: TiltSeries) -> NDArray[np.float32]:
+    """Average over 5 × 5 pixels, so that noise is not taken for matter."""
+    from scipy.ndimage import uniform_filter
+
+    out: NDArray[np.float32] = uniform_filter(series.projections, (0, 5, 5), mode="nearest")
     return out
 
 
@@ -287,7 +310,7 @@ def make_problem(
     kept = ~series.held_out & (series.weights > 0)
     if kept.sum() < 1:
         raise ValueError("no tilt is left to reconstruct from: all are held out or have weight zero")
-    data = prepared_data(series, job.note)
+    data = series.projections
 
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(array, dtype=np.float32)).to(job.device)
@@ -308,7 +331,7 @@ def make_problem(
         projector(held) if some else None,
         tensor(data[held]) if some else None,
         tensor(series.mask[held]) if some and series.mask is not None else None,
-        positive if series.contrast != "bf" or non_negative is not None else True,
+        positive,
         job.check,
         restored,
     )

@@ -39,13 +39,14 @@ def run(series: TiltSeries, job: Job[WbpParams]) -> Volume:
     """Reconstruct a volume from a series."""
     import torch
 
-    from splatom.methods.reconstruct._problem import choose_box, make_problem, preview
+    from splatom.methods.reconstruct._problem import choose_box, make_problem, prepared_series, preview
     from splatom.operators.backproject import backproject
 
     params = job.params
     if params.hold_out and not series.held_out.any():
         series = series.holding_out(params.hold_out, job.seed)
     box = choose_box(series, params, job.note)
+    series = prepared_series(series, box, params.subtract_background, job.note)
     problem = make_problem(series, box, False, job)
     geometry = problem.projector.geometry
     shares = angle_shares(geometry) if params.density else np.full(len(geometry), np.pi / len(geometry))
@@ -123,7 +124,7 @@ def filter_projections(data: Tensor, geometry: ViewGeometry, name: str) -> Tenso
 
 def _window(name: str, k: NDArray[Any]) -> NDArray[Any]:
     """Window at frequencies k in cycles per pixel (Nyquist 0.5)."""
-    windows = {
+    windows: dict[str, NDArray[Any]] = {
         "ramp": np.ones_like(k),
         "shepp-logan": np.sinc(k),
         "cosine": np.cos(np.pi * k),
