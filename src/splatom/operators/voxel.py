@@ -93,7 +93,7 @@ class VoxelProjector:
         return (self.volume_shape[1] - self.detector_shape[0]) / 2 - self.geometry.shifts[:, 1]
 
     # ---------------------------------------------------------------- the maps
-    def forward(self, volume: Tensor, tick: Tick = None) -> Tensor:
+    def forward(self, volume: Tensor, tick: Tick = None, out: Tensor | None = None) -> Tensor:
         """Project a volume.
 
         Parameters
@@ -101,13 +101,16 @@ class VoxelProjector:
         volume : Tensor (z, y, x)
         tick : callable, optional
             Called every few tens of milliseconds; what it raises stops the pass.
+        out : Tensor, optional
+            Where to write; a loop that keeps it saves the allocation.
 
         Returns
         -------
         Tensor (n, rows, columns)
         """
         self._check(volume, self.domain_shape)
-        out = volume.new_empty(self.range_shape)
+        out = volume.new_empty(self.range_shape) if out is None else out
+        self._check(out, self.range_shape)
         backend = self.chosen_backend
         if backend == "reference":
             _reference.forward(volume, out, self._groups, tick)
@@ -119,20 +122,22 @@ class VoxelProjector:
             self._forward_cpu(volume, out, tick)
         return out
 
-    def adjoint(self, projections: Tensor, tick: Tick = None) -> Tensor:
+    def adjoint(self, projections: Tensor, tick: Tick = None, out: Tensor | None = None) -> Tensor:
         """Back-project: the exact adjoint of :meth:`forward`.
 
         Parameters
         ----------
         projections : Tensor (n, rows, columns)
         tick : callable, optional
+        out : Tensor, optional
 
         Returns
         -------
         Tensor (z, y, x)
         """
         self._check(projections, self.range_shape)
-        out = projections.new_empty(self.domain_shape)
+        out = projections.new_empty(self.domain_shape) if out is None else out
+        self._check(out, self.domain_shape)
         backend = self.chosen_backend
         if backend == "reference":
             _reference.adjoint(projections, out, self._groups, tick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -227,13 +228,13 @@ class Problem:
     check: Callable[[], None]
     restored: dict[str, Any] | None = None
 
-    def forward(self, volume: Tensor) -> Tensor:
+    def forward(self, volume: Tensor, out: Tensor | None = None) -> Tensor:
         """Return A x, checking for a stop."""
-        return self.projector.forward(volume, self.check)
+        return self.projector.forward(volume, self.check, out)
 
-    def adjoint(self, projections: Tensor) -> Tensor:
+    def adjoint(self, projections: Tensor, out: Tensor | None = None) -> Tensor:
         """Return Aᵀ y, checking for a stop."""
-        return self.projector.adjoint(projections, self.check)
+        return self.projector.adjoint(projections, self.check, out)
 
     def zeros(self) -> Tensor:
         """Return an empty volume."""
@@ -275,17 +276,27 @@ class Problem:
         columns = torch.where(sums > 1e-3, 1 / sums.clamp_min(1e-3), 0.0)
         return rows, columns
 
+    @cached_property
+    def _measured(self) -> Tensor | None:
+        """Ones where a pixel was measured, None where all were."""
+        measured = self.weights > 0
+        return None if bool(measured.all()) else measured.to(self.data.dtype)
+
+    def _summed(self, projections: Tensor) -> Tensor:
+        """Return Σ|values| over the measured pixels of each tilt, (n,)."""
+        if self._measured is None:
+            return _absolute_sum(projections)
+        return _absolute_sum(projections * self._measured)
+
+    @cached_property
+    def _sizes(self) -> Tensor:
+        return self._summed(self.data).clamp_min(1e-30)
+
     def r_factors(self, residual: Tensor) -> dict[str, Any]:
         """Return R of the fitted tilts from the residual y − A x: Σ|y − A x| / Σ|y|, in all and per tilt."""
-        measured = (self.weights > 0).to(residual.dtype)
-        if bool(measured.all()):
-            off, size = residual.abs().sum(dim=(1, 2)), self.data.abs().sum(dim=(1, 2))
-        else:
-            off = (residual.abs() * measured).sum(dim=(1, 2))
-            size = (self.data.abs() * measured).sum(dim=(1, 2))
-        per_tilt = off / size.clamp_min(1e-30)
-        total = float(off.sum() / size.sum().clamp_min(1e-30))
-        return {"r": total, "r_per_tilt": [round(v, 6) for v in per_tilt.tolist()]}
+        off = self._summed(residual)
+        per_tilt = (off / self._sizes).tolist()
+        return {"r": float(off.sum() / self._sizes.sum()), "r_per_tilt": [round(v, 6) for v in per_tilt]}
 
     def r_free(self, volume: Tensor) -> float | None:
         """Return R of the held-out tilts; only a gain per tilt is fitted to them. None where no tilt is held out."""
@@ -297,6 +308,14 @@ class Problem:
         gain = cross / (predicted * predicted * mask).sum(dim=(1, 2), keepdim=True).clamp_min(1e-30)
         off = ((gain * predicted - self.held_data).abs() * mask).sum()
         return float(off / (self.held_data.abs() * mask).sum().clamp_min(1e-30))
+
+
+def _absolute_sum(projections: Tensor) -> Tensor:
+    """Return Σ|values| of each tilt, (n,), without a copy of their absolute values."""
+    import torch
+
+    out: Tensor = torch.linalg.vector_norm(projections, ord=1, dim=(1, 2))
+    return out
 
 
 def make_problem(

@@ -38,15 +38,19 @@ def run(series: TiltSeries, job: Job[SirtParams]) -> Volume:
 
 
 def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
+    import torch
+
     rows, columns = problem.normalisers()
     x = problem.start("x", problem.zeros)
     momentum = job.params.momentum
     ahead = problem.start("ahead", x.clone) if momentum else x
     t = float(problem.restored["t"]) if problem.restored and momentum else 1.0
+    residual, scaled, update = problem.data.clone(), problem.data.clone(), problem.zeros()
     step = done
     while step < job.params.iterations:
-        residual = problem.forward(ahead).neg_().add_(problem.data)
-        update = problem.adjoint(residual * rows).mul_(columns)
+        problem.forward(ahead, residual).neg_().add_(problem.data)
+        torch.mul(residual, rows, out=scaled)
+        problem.adjoint(scaled, update).mul_(columns)
         if not momentum:
             x.add_(update, alpha=job.params.relaxation)
             if problem.non_negative:
