@@ -196,6 +196,15 @@ def test_a_detectors_offset_is_not_reconstructed_as_matter(noisy) -> None:
     assert np.corrcoef(plain.data.ravel(), offset.data.ravel())[0, 1] > 0.98
 
 
+def test_pixels_that_were_not_measured_make_no_film_of_a_particle(noisy) -> None:
+    mask = np.ones(noisy.shape, bool)
+    mask[:, :, :4] = False
+    raw = np.where(mask, noisy.projections - 30_000, 0)
+    _, job = run("sirt", noisy.with_(projections=raw, mask=mask), iterations=2)
+    assert job.notes["specimen"] == "isolated"
+    assert job.notes["background_subtracted"] == pytest.approx(-30_000, rel=1e-3)
+
+
 def test_slabs_give_what_the_whole_gives(noisy, monkeypatch) -> None:
     from splatom.methods.reconstruct import _memory
 

@@ -194,7 +194,10 @@ def _smoothed(series: TiltSeries) -> NDArray[np.float32]:
     """Average over 5 × 5 pixels, so that noise is not taken for matter."""
     from scipy.ndimage import uniform_filter
 
-    out: NDArray[np.float32] = uniform_filter(series.projections, (0, 5, 5), mode="nearest")
+    images = series.projections
+    if series.mask is not None:  # what was not measured counts as empty
+        images = np.where(series.mask, images, np.percentile(images[series.mask][::7], 1)).astype(np.float32)
+    out: NDArray[np.float32] = uniform_filter(images, (0, 5, 5), mode="nearest")
     return out
 
 
