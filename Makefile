@@ -22,7 +22,7 @@ setup:
 	@bash scripts/setup.sh
 
 demo: setup
-	$(DISPLAYED) $(BIN)/splatom demo --output demo
+	$(DISPLAYED) $(BIN)/splatom demo --output demo $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY)),--show)
 
 test: setup
 	$(PYTEST) -m "not slow and not real"
@@ -41,7 +41,7 @@ docs: setup
 
 bench: setup
 	@$(BIN)/python -c "import astra" 2>/dev/null || $(BIN)/python -m pip install --quiet -e ".[bench]"
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks
+	OMP_WAIT_POLICY=PASSIVE $(DISPLAYED) $(BIN)/python benchmarks
 
 screenshots: setup
 	$(VIRTUAL) $(BIN)/python docs/screenshots.py
