@@ -4,7 +4,7 @@ from splatom.evaluate.compare import evaluate
 from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
 from splatom.evaluate.matching import AtomMatch, match_atoms
 from splatom.evaluate.residuals import ReprojectionReport, r_factor, reprojection_report
-from splatom.evaluate.resolution import FscCurve, directional_fsc, fsc
+from splatom.evaluate.resolution import FscCurve, directional_fsc, fsc, half_sets
 
 __all__ = [
     "AtomMatch",
@@ -15,6 +15,7 @@ __all__ = [
     "evaluate",
     "fit_gain_offset",
     "fsc",
+    "half_sets",
     "match_atoms",
     "psnr",
     "r_factor",

@@ -10,7 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FscCurve", "directional_fsc", "fsc"]
+    from splatom.data import TiltSeries
+
+__all__ = ["FscCurve", "directional_fsc", "fsc", "half_sets"]
 
 _FEWEST = 10  # coefficients that make a shell's correlation worth reading
 
@@ -170,3 +172,20 @@ def directional_fsc(
         name: _curve(fa, fb, axes, twice * (np.abs(axis) >= limit * total), voxel_size, _edge(a))
         for name, axis in zip("zyx", axes, strict=True)
     }
+
+
+def half_sets(series: TiltSeries) -> tuple[TiltSeries, TiltSeries]:
+    """Split a series into two of alternate angles, all repeats of an angle together, for the FSC of half sets.
+
+    Reconstruct each by itself, with everything that learns from the data (alignment, denoising) done anew for each
+    half if the correlation is to be independent, and compare the volumes with :func:`fsc` or :func:`directional_fsc`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two angles.
+    """
+    group = series.groups()
+    if group.max() < 1:
+        raise ValueError("half sets need at least two different tilt angles")
+    return series[group % 2 == 0], series[group % 2 == 1]
