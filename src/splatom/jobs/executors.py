@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -326,7 +327,10 @@ class ProcessExecutor:
                     if run is not None and run.run_id == run_id:
                         run._mailbox.offer(lambda s=snapshot: s)  # type: ignore[misc]
                 elif what == "ended":
-                    outcome = unpack(payload)
+                    try:
+                        outcome = unpack(payload)
+                    except (AttributeError, ImportError, MemoryError, pickle.UnpicklingError) as exc:
+                        outcome = Outcome("failed", error=explain(exc))
                     link.send(("unpacked", run_id, {}))
                     self._finish(run_id, outcome)
         except (EOFError, OSError):
