@@ -20,12 +20,13 @@ class _Work:
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], number: int) -> None:
         self.number = number
         self.answer: Any = None
-        self.fault = ""
+        self.fault = "the picture could not be made"
         self.thread = threading.Thread(target=self._run, args=(function, args), name="splatom-picture", daemon=True)
 
     def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             self.answer = function(*args)
+            self.fault = ""
         except (ValueError, MemoryError, OSError, ArithmeticError) as exc:
             self.fault = str(exc).partition("\n")[0] or type(exc).__name__
 

@@ -81,7 +81,7 @@ def predict(volume: Volume, series: TiltSeries, index: int) -> Prediction:
     index : int
         The tilt.
     """
-    from splatom.methods.reconstruct._problem import prepared_data
+    from splatom.methods.reconstruct._problem import is_film, prepared_series
     from splatom.simulate import project_volume
 
     known = volume.voxel_size is not None and series.pixel_size is not None
@@ -90,8 +90,9 @@ def predict(volume: Volume, series: TiltSeries, index: int) -> Prediction:
     coarse = max(1, -(-max(volume.shape) // limit))
     before = max(1, round(ratio))
     factor = before * coarse
-    one = series[[index]]
-    measured = binned(prepared_data(one, lambda **_: None)[0], factor)
+    # As the reconstruction saw it: the background is that of the whole series.
+    one = prepared_series(series, is_film(series), None, lambda **_: None)[[index]]
+    measured = binned(one.projections[0], factor)
     # Where blocks do not fill the field (or the volume), its centre is not that of the blocks.
     left_pixels = np.array([one.shape[2] - measured.shape[1] * factor, one.shape[1] - measured.shape[0] * factor])
     small = binned(volume.data, coarse)

@@ -69,7 +69,7 @@ def reconstruct(series: TiltSeries, job: Job[Any], iterate: Iterate, bytes_per_v
     if params.stop_when == "r-free-rises" and not series.held_out.any():
         raise ValueError("'r-free-rises' needs held-out tilts: set a share to hold out, for example 0.1")
     box = choose_box(series, params, job.note)
-    series = prepared_series(series, box, params.subtract_background, job.note)
+    series = prepared_series(series, box.film, params.subtract_background, job.note)
     pieces = slabs(series, box, bytes_per_voxel, overlap, job)
     first, done = (0, job.step) if restored is None else (int(restored.get("slab", 0)), job.step)
     if len(pieces) == 1:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from splatom.jobs.job import Job
     from splatom.operators import VoxelProjector
 
-__all__ = ["Box", "Problem", "ReconstructParams", "choose_box", "make_problem", "prepared_series"]
+__all__ = ["Box", "Problem", "ReconstructParams", "choose_box", "is_film", "make_problem", "prepared_series"]
 
 _FILM_EDGE = 0.12  # edges of the field brighter than this share of the brightest column: matter goes on outside
 
@@ -106,6 +106,11 @@ def edge_level(series: TiltSeries) -> float:
     return float(np.median(edges / np.maximum(profile.max(axis=1), 1e-30)))
 
 
+def is_film(series: TiltSeries) -> bool:
+    """Return whether matter goes on at the side edges of the field."""
+    return series.contrast != "phase" and edge_level(series) > _FILM_EDGE
+
+
 def estimate_thickness(series: TiltSeries) -> float:
     """Estimate a film's thickness in nm from a coarse reconstruction: the range in z that holds its contrast.
 
@@ -144,9 +149,8 @@ def choose_box(series: TiltSeries, params: ReconstructParams, note: Callable[...
     result = (params.depth or columns, rows, columns)
     kind = params.specimen
     if kind == "auto":
-        level = edge_level(series)
-        kind = "film" if level > _FILM_EDGE and series.contrast != "phase" else "isolated"
-        note(specimen=kind, edge_level=round(level, 3))
+        kind = "film" if is_film(series) else "isolated"
+        note(specimen=kind, edge_level=round(edge_level(series), 3))
     if kind == "isolated":
         return Box(result, result)
     thickness = params.thickness or min(estimate_thickness(series), columns * series.pixel_nm)
@@ -163,7 +167,7 @@ def choose_box(series: TiltSeries, params: ReconstructParams, note: Callable[...
     return Box((deep, high, wide), result, film=True)
 
 
-def prepared_series(series: TiltSeries, box: Box, subtract: bool | None, note: Callable[..., None]) -> TiltSeries:
+def prepared_series(series: TiltSeries, film: bool, subtract: bool | None, note: Callable[..., None]) -> TiltSeries:
     """Return a series whose projections grow with the matter traversed, from zero where there is none.
 
     Bright field falls with thickness, so the logarithm of the empty beam over the image is taken (Beer's law), the
@@ -183,7 +187,7 @@ def prepared_series(series: TiltSeries, box: Box, subtract: bool | None, note: C
     background, bright = np.percentile(smooth, [1, 99.5])
     limit = 0.05 * (bright - background)
     if subtract is None:
-        subtract = bool(background < -limit or (background > limit and not box.film))
+        subtract = bool(background < -limit or (background > limit and not film))
     if subtract:
         note(background_subtracted=float(f"{background:.5g}"))
         return series.with_(projections=series.projections - np.float32(background))

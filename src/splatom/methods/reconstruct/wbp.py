@@ -46,7 +46,7 @@ def run(series: TiltSeries, job: Job[WbpParams]) -> Volume:
     if params.hold_out and not series.held_out.any():
         series = series.holding_out(params.hold_out, job.seed)
     box = choose_box(series, params, job.note)
-    series = prepared_series(series, box, params.subtract_background, job.note)
+    series = prepared_series(series, box.film, params.subtract_background, job.note)
     problem = make_problem(series, box, False, job)
     geometry = problem.projector.geometry
     shares = angle_shares(geometry) if params.density else np.full(len(geometry), np.pi / len(geometry))
