@@ -448,6 +448,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"\nsplatom: interrupted after {time.monotonic() - began:.0f} s\n")
         return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has had enough, `head` say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (JobError, _Fault, ValueError, OSError, MemoryError, ImportError) as exc:
         text = str(exc).strip() or type(exc).__name__
         sys.stderr.write(f"splatom: error: {text.splitlines()[0]}\n")
