@@ -103,6 +103,11 @@ def main() -> int:
     settle(3)
     studio.shoot("monitor")
 
+    # Its planes.
+    studio.dock("Views", 520)
+    settle(3)
+    studio.shoot("views")
+
     # Two methods side by side.
     studio.reconstruct("wbp")
     studio.dock("Compare", 520)
