@@ -235,6 +235,7 @@ class ProcessExecutor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # a message is more than one write, and several threads send
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Connection[Any, Any] | None = None
         self._current: RunningJob | None = None
@@ -289,6 +290,10 @@ class ProcessExecutor:
             threading.Thread(target=self._listen, args=(self._link,), name="splatom-listen", daemon=True).start()
             return self._link
 
+    def _send(self, link: Connection[Any, Any], *message: Any) -> None:
+        with self._sending:
+            link.send(message)
+
     def _begin(self, run: RunningJob) -> None:
         try:
             link = self._ensure()
@@ -299,7 +304,7 @@ class ProcessExecutor:
                 self._current = run
             packed = pack(run.task)
             self._sent.append(packed)
-            link.send(("run", run.run_id, packed.message))
+            self._send(link, "run", run.run_id, packed.message)
         except (OSError, EOFError, ValueError, MemoryError, subprocess.SubprocessError) as exc:
             self._current = None
             run._end(Outcome("failed", error=explain(exc, run.task.params, run.task.device)))
@@ -312,7 +317,7 @@ class ProcessExecutor:
         link = self._link
         if link is not None:
             with contextlib.suppress(OSError):  # the process has just ended; its listener says so to everyone
-                link.send((what, run.run_id, fields))
+                self._send(link, what, run.run_id, fields)
 
     def _listen(self, link: Connection[Any, Any]) -> None:
         try:
@@ -331,7 +336,7 @@ class ProcessExecutor:
                         outcome = unpack(payload)
                     except (AttributeError, ImportError, MemoryError, pickle.UnpicklingError) as exc:
                         outcome = Outcome("failed", error=explain(exc))
-                    link.send(("unpacked", run_id, {}))
+                    self._send(link, "unpacked", run_id, {})
                     self._finish(run_id, outcome)
         except (EOFError, OSError):
             with self._lock:
@@ -362,7 +367,7 @@ class ProcessExecutor:
         link, run = self._link, self._current
         if link is not None and run is not None:
             with contextlib.suppress(OSError):
-                link.send(("taken", run.run_id, {}))
+                self._send(link, "taken", run.run_id, {})
 
 
 class _Acknowledged(Mailbox):

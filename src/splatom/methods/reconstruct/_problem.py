@@ -106,9 +106,9 @@ def edge_level(series: TiltSeries) -> float:
     return float(np.median(edges / np.maximum(profile.max(axis=1), 1e-30)))
 
 
-def is_film(series: TiltSeries) -> bool:
-    """Return whether matter goes on at the side edges of the field."""
-    return series.contrast != "phase" and edge_level(series) > _FILM_EDGE
+def is_film(series: TiltSeries, level: float | None = None) -> bool:
+    """Return whether matter goes on at the side edges of the field; their brightness may be given."""
+    return series.contrast != "phase" and (edge_level(series) if level is None else level) > _FILM_EDGE
 
 
 def estimate_thickness(series: TiltSeries) -> float:
@@ -149,8 +149,9 @@ def choose_box(series: TiltSeries, params: ReconstructParams, note: Callable[...
     result = (params.depth or columns, rows, columns)
     kind = params.specimen
     if kind == "auto":
-        kind = "film" if is_film(series) else "isolated"
-        note(specimen=kind, edge_level=round(edge_level(series), 3))
+        level = edge_level(series)
+        kind = "film" if is_film(series, level) else "isolated"
+        note(specimen=kind, edge_level=round(level, 3))
     if kind == "isolated":
         return Box(result, result)
     thickness = params.thickness or min(estimate_thickness(series), columns * series.pixel_nm)
