@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
+from splatom.plugin.points import chosen, colouring, drawn, features_of, shown_of
 
-__all__ = ["MAX_POINTS", "Value", "angle_text", "from_layer", "info", "kind_of", "to_layer", "update_layer"]
+__all__ = ["MAX_POINTS", "Value", "angle_text", "from_layer", "info", "kind_of", "set_points", "to_layer", "update_layer"]
 
 Value = TiltSeries | Volume | GaussianCloud | Atoms
 LayerData = tuple[Any, dict[str, Any], str]
@@ -21,8 +22,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 MAX_POINTS = 20_000
 _AXES = ("tilt", "z", "y", "x")
 _KINDS = {TiltSeries: "series", Volume: "volume", GaussianCloud: "cloud", Atoms: "atoms"}
-_ATOM_NM = 0.2  # diameter at which an atom of unknown width is drawn
-_SPECIES = ("#ffd123", "#5c8fd6", "#c7c7d1", "#e0633d", "#76c26b", "#b07cc6", "#e58fb5", "#8ed0d8")
 
 
 def kind_of(value: Any) -> str:
@@ -79,13 +78,13 @@ def to_layer(value: Value, name: str = "", *, max_points: int = MAX_POINTS, **ex
     if isinstance(value, Volume):
         look = _look(value.data)
         return value.data, {**common, **_volume_frame(value), **look, "rendering": "attenuated_mip"}, "image"
-    points = _points(value, max_points)
-    total, shown = len(value), len(points["data"])
-    if shown < total:
-        common["name"] += f" (showing {shown:,} of {total:,})".replace(",", " ")
-    frame = {"axis_labels": _AXES[1:], "units": ("nm",) * 3, "border_width": 0, "shading": "spherical"}
+    pick = chosen(value, max_points)
+    points = drawn(value, pick)
     data = points.pop("data")
-    return data, {**common, **frame, **points, "features": _features(value, max_points)}, "points"
+    common["name"] += shown_of(len(data), len(value))
+    frame = {"axis_labels": _AXES[1:], "units": ("nm",) * 3, "border_width": 0, "shading": "spherical"}
+    colours = colouring(value, extra.get("colour_by")).rgba[pick]
+    return data, {**common, **frame, **points, "face_color": colours, "features": features_of(value, pick)}, "points"
 
 
 def _series_frame(series: TiltSeries) -> dict[str, Any]:
@@ -118,60 +117,6 @@ def _look(data: np.ndarray) -> dict[str, Any]:
     return {"contrast_limits": (low, high if high > low else low + 1.0), "colormap": "gray"}
 
 
-# ---------------------------------------------------------------- points
-def _chosen(value: GaussianCloud | Atoms, most: int) -> slice | np.ndarray:
-    """Which points are drawn: ranked by a hash of their ids, so that the same ones stay from update to update."""
-    if len(value) <= most:
-        return slice(None)
-    ids = value.ids if isinstance(value, GaussianCloud) else np.arange(len(value))
-    rank = (ids.astype(np.uint64) * np.uint64(11400714819323198485)) >> np.uint64(32)
-    return np.sort(np.argpartition(rank, most)[:most])
-
-
-def _points(value: GaussianCloud | Atoms, most: int) -> dict[str, Any]:
-    pick = _chosen(value, most)
-    if isinstance(value, Atoms):
-        widths = np.full(len(value), _ATOM_NM) if value.b_factor is None else 2 * np.asarray(value.b_factor)
-        return {
-            "data": np.asarray(value.positions_zyx[pick]),
-            "size": widths[pick],
-            "face_color": _species_colours(value.species[pick]),
-        }
-    strength = value.denza[pick]
-    top = float(np.percentile(strength, 99)) if len(strength) else 1.0
-    return {
-        "data": np.asarray(value.centres_zyx[pick], dtype=np.float64),
-        "size": 2 * value.scales[pick].mean(axis=1).astype(np.float64),
-        "face_color": _colours(np.clip(strength / (top or 1.0), 0, 1)),
-    }
-
-
-def _features(value: GaussianCloud | Atoms, most: int) -> dict[str, np.ndarray]:
-    pick = _chosen(value, most)
-    if isinstance(value, Atoms):
-        columns = {"amplitude": value.amplitude, "b_factor": value.b_factor, "occupancy": value.occupancy}
-        found = {k: np.asarray(v[pick]) for k, v in columns.items() if v is not None}
-        return {"species": np.asarray(value.species[pick]), **found}
-    found = {"id": value.ids[pick], "mass": value.mass[pick], "denza": value.denza[pick]}
-    if value.uncertainty is not None:
-        found["uncertainty"] = value.uncertainty[pick]
-    if value.species is not None:
-        found["species"] = value.species[pick]
-    return {k: np.asarray(v) for k, v in found.items()}
-
-
-def _colours(fractions: np.ndarray) -> np.ndarray:
-    from napari.utils.colormaps import ensure_colormap
-
-    return np.asarray(ensure_colormap("viridis").map(fractions))
-
-
-def _species_colours(species: np.ndarray) -> np.ndarray:
-    names, index = np.unique(species, return_inverse=True)
-    table = [(*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0) for c in _SPECIES]
-    return np.array([table[i % len(table)] for i in range(len(names))])[index].reshape(-1, 4)
-
-
 # ---------------------------------------------------------------- in place
 def update_layer(layer: Any, value: Value, *, max_points: int = MAX_POINTS, contrast: bool = False) -> None:
     """Show a newer value in a layer of the same kind, with one redraw and no flicker.
@@ -198,9 +143,31 @@ def update_layer(layer: Any, value: Value, *, max_points: int = MAX_POINTS, cont
             layer.contrast_limits = _look(value.projections if series else value.data)["contrast_limits"]
         layer.refresh(thumbnail=False, highlight=False)
         return
-    points = _points(value, max_points)
+    pick = chosen(value, max_points)
+    colours = colouring(value, info(layer).get("colour_by")).rgba[pick]
+    set_points(layer, **drawn(value, pick), face_color=colours)
+
+
+def set_points(layer: Any, data: np.ndarray, size: np.ndarray, face_color: np.ndarray, **more: Any) -> None:
+    """Put new points into a layer in one batch: a third of the time of setting one attribute after another.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+    data : array (n, 3)
+    size : array (n,)
+    face_color : array (n, 4)
+    **more
+        Further attributes, such as ``features``.
+    """
+    if len(data) != len(layer.data) and layer.selected_data:
+        layer.selected_data = set()  # rows of points that may be gone
+    editable = layer.editable
     with layer.events.blocker_all():
-        layer.data, layer.size, layer.face_color = points["data"], points["size"], points["face_color"]
+        layer.data, layer.size, layer.face_color = data, size, face_color
+        for name, value in more.items():
+            setattr(layer, name, value)
+        layer.editable = editable  # new data make a layer editable again
     layer.refresh(thumbnail=False, highlight=False)
 
 
