@@ -94,6 +94,7 @@ class Job(Generic[P]):
         self._stop_at = stop_at
         self._lock = threading.Lock()
         self._pending: list[dict[str, Any]] = []
+        self._edits = 0
         self._stop = threading.Event()
         self._go = threading.Event()
         self._go.set()
@@ -167,7 +168,8 @@ class Job(Generic[P]):
                 self.curves.setdefault(name, []).append((step, float(value)))
         self.mailbox.offer(
             lambda: Snapshot(
-                self.run_id, step, total, dict(self.figures), snapshot() if snapshot else None, self.seconds
+                self.run_id, step, total, dict(self.figures), snapshot() if snapshot else None, self.seconds,
+                self._edits,
             )
         )
         edits = self._apply(step)
@@ -245,6 +247,7 @@ class Job(Generic[P]):
     def _apply(self, step: int) -> tuple[dict[str, Any], ...]:
         with self._lock:
             due, self._pending = self._pending, []
+        self._edits += sum("edit" in what for what in due)
         due = [what for at, what in self._replay if at == step] + due
         edits = []
         for what in due:

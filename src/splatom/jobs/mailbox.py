@@ -24,6 +24,9 @@ class Snapshot:
         A small Volume, GaussianCloud, TiltSeries or dict of arrays; None where there is none to show.
     seconds : float
         Time since the job began, pauses left out.
+    edits : int
+        Edits that the method had been handed when this was made: a preview with fewer than were sent is older than
+        the user's hand.
     """
 
     run_id: str
@@ -32,6 +35,7 @@ class Snapshot:
     figures: Mapping[str, Any] = field(default_factory=dict)
     preview: Any = None
     seconds: float = 0.0
+    edits: int = 0
 
 
 class Mailbox:
