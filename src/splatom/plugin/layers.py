@@ -13,7 +13,9 @@ import numpy as np
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
 from splatom.plugin.points import chosen, colouring, drawn, features_of, shown_of
 
-__all__ = ["MAX_POINTS", "Value", "angle_text", "from_layer", "info", "kind_of", "set_points", "to_layer", "update_layer"]
+__all__ = [
+    "MAX_POINTS", "Value", "angle_text", "from_layer", "info", "kind_of", "set_points", "to_layer", "update_layer",
+]  # fmt: skip
 
 Value = TiltSeries | Volume | GaussianCloud | Atoms
 LayerData = tuple[Any, dict[str, Any], str]

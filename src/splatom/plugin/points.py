@@ -22,7 +22,7 @@ __all__ = [
 COLOUR_BY = {
     "denza": ("intensity/nm", "scattering strength: mass per volume at the centre"),
     "species": ("", "chemical species"),
-    "residual": ("intensity", "mean of measured less predicted where the point projects: red is matter that is missing"),
+    "residual": ("intensity", "mean of measured less predicted where the point projects: red is too little matter"),
     "uncertainty": ("pm", "one standard deviation of the position"),
     "amplitude": ("intensity · nm²", "integrated mass, the same in every view"),
     "confidence": ("", "how sure the species is, from 0 to 1"),

@@ -13,6 +13,7 @@ from splatom.data import MethodParams
 from splatom.jobs import JobError
 from splatom.methods import find
 from splatom.plugin.form import Form, forget, recall, remember
+from splatom.plugin.atoms_colour import ColourRow
 from splatom.plugin.session import Run, Session
 
 __all__ = ["MessageBar", "MethodPanel", "duration"]
@@ -86,10 +87,17 @@ class MethodPanel(QWidget):
         head.addWidget(self.reset)
         self._place = QVBoxLayout()
         self.run_button, self.pause_button, self.stop_button = (QPushButton(t) for t in ("Run", "Pause", "Stop"))
+        self.pause_button.setToolTip(
+            "Hold the run. Centres that stream from it may then be dragged, deleted and added in their layer; Resume "
+            "hands the edit to the fit."
+        )
         self.stop_button.setToolTip("Stop and keep what there is")
+        self.undo_button = QPushButton("Undo edit")
+        self.undo_button.setToolTip("Put the fit back to its state before the last edit of its centres")
         buttons = QHBoxLayout()
-        for button in (self.run_button, self.pause_button, self.stop_button):
+        for button in (self.run_button, self.pause_button, self.stop_button, self.undo_button):
             buttons.addWidget(button)
+        self.points = ColourRow()
         self.bar, self.status, self.message = QProgressBar(), QLabel(), MessageBar()
         self.bar.setTextVisible(True)
         self.status.setWordWrap(True)
@@ -102,6 +110,7 @@ class MethodPanel(QWidget):
         self.extra = QVBoxLayout()  # a dock's own rows, between form and buttons
         column.addLayout(self.extra)
         column.addLayout(buttons)
+        column.addWidget(self.points)
         for widget in (self.bar, self.status, self.message):
             column.addWidget(widget)
         self.combo.currentTextChanged.connect(self._choose)
@@ -109,6 +118,7 @@ class MethodPanel(QWidget):
         self.run_button.clicked.connect(self._start)
         self.pause_button.clicked.connect(self._pause)
         self.stop_button.clicked.connect(self._stop)
+        self.undo_button.clicked.connect(self._undo)
         session.attach(self, (session.run_updated, self._updated), (session.run_ended, self._ended))
         session.attach(self, (session.active_series_changed, self._show_state))
         self._choose(self.combo.currentText())
@@ -189,7 +199,12 @@ class MethodPanel(QWidget):
     def _pause(self) -> None:
         run = self._run
         if run is not None and run.active:
-            (run.handle.resume if run.handle.status == "paused" else run.handle.pause)()
+            self.message.say(run.live.resume() if run.live.held else run.live.pause())
+            self._show_state()
+
+    def _undo(self) -> None:
+        if self._run is not None:
+            self.message.say(self._run.live.undo())
             self._show_state()
 
     def _stop(self) -> None:
@@ -201,6 +216,7 @@ class MethodPanel(QWidget):
         if run is not self._run or run.snapshot is None:
             return
         shot = run.snapshot
+        self._show_points()
         self.bar.setRange(0, max(shot.total, 1))
         self.bar.setValue(shot.step)
         left = shot.seconds / max(shot.step, 1) * (shot.total - shot.step)
@@ -220,13 +236,22 @@ class MethodPanel(QWidget):
             self.status.setText(f"{outcome.status} in {duration(outcome.seconds)}{figures(outcome.figures)}")
         self._show_state()
 
+    def _show_points(self) -> None:
+        """Show what is for runs that stream points only."""
+        run = self._run
+        streams = run is not None and run.active and run.live.points is not None
+        self.undo_button.setVisible(streams)
+        self.undo_button.setEnabled(streams and run.live.can_undo)
+        self.points.set_run(run if streams else None)
+
     def _show_state(self, *_: Any) -> None:
         run = self._run
         active = run is not None and run.active
         self.run_button.setEnabled(not active and self._form is not None and self.session.series is not None)
         self.pause_button.setEnabled(active)
         self.stop_button.setEnabled(active)
-        self.pause_button.setText("Resume" if active and run.handle.status == "paused" else "Pause")
+        self.pause_button.setText("Resume" if active and run.live.held else "Pause")
+        self._show_points()
         self.combo.setEnabled(not active)
         self.reset.setEnabled(not active)
         if self._form is not None:

@@ -17,9 +17,10 @@ from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from splatom.data import Atoms, GaussianCloud, MethodParams, TiltSeries, Volume
+from splatom.data import MethodParams, TiltSeries
 from splatom.jobs import JobError, Outcome, ProcessExecutor, RunningJob, Snapshot, Task, ThreadExecutor
-from splatom.plugin.layers import angle_text, info, kind_of, to_layer, update_layer
+from splatom.plugin.layers import angle_text, info, to_layer
+from splatom.plugin.live import Live
 from splatom.plugin.settings import preferences
 
 __all__ = ["Run", "Session", "session_of"]
@@ -56,6 +57,8 @@ class Run:
     curves : dict
         Figures against step, gathered from the snapshots while it runs and complete at the end.
     outcome : Outcome, optional
+    live : Live
+        Shows it and takes the user's edits.
     """
 
     name: str
@@ -71,7 +74,7 @@ class Run:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     outcome: Outcome | None = None
     began: float = field(default_factory=time.monotonic)
-    scaled_at: int = 0
+    live: Live = field(init=False)
 
     @property
     def id(self) -> str:
@@ -230,6 +233,7 @@ class Session:
     def _on_removed(self, event: Any) -> None:
         for run in self.runs:
             run.layers = [x for x in run.layers if x is not event.value]
+            run.live.forget(event.value)
         self._show_angle()
         if event.value is self._series:
             self._series = None
@@ -282,6 +286,7 @@ class Session:
         handle = self._ready_executor().submit(Task(group, method, params, data, seed=seed, **task))
         self._counts[method] = self._counts.get(method, 0) + 1
         run = Run(f"{method} {self._counts[method]}", group, method, params, data, handle, task["device"], seed)
+        run.live = Live(self, run)
         self.runs.append(run)
         from splatom.plugin.worker import watch
 
@@ -329,25 +334,11 @@ class Session:
         for name, value in snapshot.figures.items():
             if isinstance(value, int | float):
                 run.curves.setdefault(name, []).append((snapshot.step, float(value)))
-        preview = snapshot.preview
-        if isinstance(preview, TiltSeries | Volume | GaussianCloud | Atoms):
-            if not run.layers:
-                run.layers.append(self._live_layer(run, preview))
-            elif run.layers[0].visible:
-                # Contrast follows at powers of two: early passes are dim, and a change at every step would flicker.
-                due = snapshot.step >= 2 * max(run.scaled_at, 1)
-                run.scaled_at = snapshot.step if due else run.scaled_at
-                update_layer(run.layers[0], preview, max_points=preferences().max_points, contrast=due)
+        run.live.show(snapshot)
         self.run_updated.emit(run)
 
-    def _live_layer(self, run: Run, preview: Any) -> Any:
-        layer = self.add(preview, run.name, **self._record(run), live=True)
-        layer.metadata["splatom"].pop("value", None)  # a preview is not a result
-        if kind_of(preview) == "volume":
-            self.viewer.dims.set_point(-3 % self.viewer.dims.ndim, float(preview.origin_zyx[0]))
-        return layer
-
-    def _record(self, run: Run) -> dict[str, Any]:
+    def record(self, run: Run) -> dict[str, Any]:
+        """Return what the layers of a run say of it."""
         return {
             "run_id": run.id,
             "run": run.name,
@@ -361,40 +352,12 @@ class Session:
         if outcome.curves:
             run.curves = {k: list(v) for k, v in outcome.curves.items()}
         self._workers.pop(run.id, None)
-        result = outcome.result
-        if isinstance(result, TiltSeries | Volume | GaussianCloud | Atoms):
-            self._keep(run, outcome)
-        elif run.layers:
-            run.layers[0].name = f"{run.name} (preview, {outcome.status})"
+        run.live.keep(outcome)
         if outcome.error is not None:
             from napari.utils.notifications import show_error
 
             show_error(f"{run.name}: {outcome.error}")
         self.run_ended.emit(run)
-
-    def _keep(self, run: Run, outcome: Outcome) -> None:
-        """Turn the live layer into the result's, or make one."""
-        result, most = outcome.result, preferences().max_points
-        name = run.name if outcome.status == "done" else f"{run.name} (stopped)"
-        record = self._record(run) | {
-            "notes": dict(outcome.notes),
-            "figures": dict(outcome.figures),
-            "status": outcome.status,
-            "seconds": outcome.seconds,
-        }
-        live = run.layers[0] if run.layers else None
-        if live is not None and info(live).get("kind") == kind_of(result):
-            _, attributes, _ = to_layer(result, name, max_points=most, **record)
-            update_layer(live, result, max_points=most, contrast=True)
-            live.name = attributes["name"]
-            live.metadata = {**live.metadata, **attributes["metadata"]}
-            if kind_of(result) in ("cloud", "atoms"):
-                live.features = attributes["features"]
-            return
-        before = self._series if isinstance(result, TiltSeries) else None
-        run.layers.insert(0, self.add(result, name, **record))
-        if before is not None:
-            before.visible = False
 
 
 def _write(path: str, value: Any) -> tuple[str, bool]:

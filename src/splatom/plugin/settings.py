@@ -27,7 +27,7 @@ class Preferences:
     """
 
     device: str = "auto"
-    refresh_rate: float = 4.0
+    refresh_rate: float = 5.0
     max_points: int = 20_000
     output_folder: str = ""
     executor: str = "process"
