@@ -128,10 +128,10 @@ class ColourRow(QWidget):
         self._explain()
 
     def _explain(self) -> None:
-        value = self._points()
-        if value is not None:
-            found = colouring(value, self.combo.currentData()) if self._run is None else self._run.live.colouring()
-            self.legend.setText(found.legend)
+        if self._run is not None:
+            self.legend.setText(self._run.live.legend)
+        elif self._value is not None:
+            self.legend.setText(colouring(self._value, self.combo.currentData()).legend)
 
     def _ask_residual(self) -> None:
         value = self._points()

@@ -13,7 +13,7 @@ import numpy as np
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
 from splatom.plugin.layers import info, kind_of, set_points, to_layer, update_layer
-from splatom.plugin.points import chosen, colouring, drawn, features_of, ids_of, shown_of
+from splatom.plugin.points import Colouring, chosen, colouring, drawn, features_of, ids_of, shown_of
 from splatom.plugin.settings import preferences
 from splatom.plugin.steering import NEW, edits_between, in_words
 
@@ -58,6 +58,7 @@ class Live:
         self._ids = np.zeros(0, np.int64)
         self._placed = np.zeros((0, 3))
         self._residual: dict[int, float] = {}
+        self.legend = ""
         self._given = 0  # edits sent
         self._batches: list[int] = []  # edits of each hand-over that can be undone
 
@@ -105,7 +106,9 @@ class Live:
         if kind == "points":
             layer.features = {}  # the table is filled when the user may need it: it slows every update
             layer.editable = False
+            layer.events.data.connect(self._name_new)
             self._keep_in_hand(value)
+            self.colouring(value)
         elif kind_of(value) == "volume":
             session.viewer.dims.set_point(-3 % session.viewer.dims.ndim, float(value.origin_zyx[0]))
 
@@ -130,11 +133,14 @@ class Live:
         self._placed = drawn(value, pick)["data"]
 
     # ---------------------------------------------------------------- colours
-    def colouring(self, value: GaussianCloud | Atoms | None = None) -> Any:
+    def colouring(self, value: GaussianCloud | Atoms) -> Colouring:
         """Return the colours of a value as the layer's choice of quantity has them."""
-        value = self._cloud if value is None else value
-        residual = np.array([self._residual.get(int(i), np.nan) for i in ids_of(value)]) if self._residual else None
-        return colouring(value, info(self.points).get("colour_by"), residual)
+        by = info(self.points).get("colour_by")
+        wanted = by == "residual" and bool(self._residual)
+        residual = np.array([self._residual.get(int(i), np.nan) for i in ids_of(value)]) if wanted else None
+        found = colouring(value, by, residual)
+        self.legend = found.legend
+        return found
 
     def set_residual(self, ids: Any, values: Any) -> None:
         """Take the residual of each point; points born later are grey until it is taken again."""
@@ -170,6 +176,12 @@ class Live:
             f"Paused. In the layer '{layer.name}' select points and drag them (3), delete them (1), or add some (2); "
             "Resume hands that to the fit."
         )
+
+    def _name_new(self, event: Any) -> None:
+        """Mark added points as new: napari gives them what is in the table for the point selected last."""
+        table = self.points.features if self.points is not None else {}
+        if self.held and "id" in table and str(getattr(event, "action", "")) == "added":
+            table.iloc[list(event.data_indices), table.columns.get_loc("id")] = NEW
 
     def unsent(self) -> list[dict[str, Any]]:
         """Return the edits that the run does not have yet."""

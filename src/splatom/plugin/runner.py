@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushBu
 from splatom.data import MethodParams
 from splatom.jobs import JobError
 from splatom.methods import find
-from splatom.plugin.form import Form, forget, recall, remember
 from splatom.plugin.atoms_colour import ColourRow
+from splatom.plugin.form import Form, forget, recall, remember
 from splatom.plugin.session import Run, Session
 
 __all__ = ["MessageBar", "MethodPanel", "duration"]
