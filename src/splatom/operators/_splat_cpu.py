@@ -1,9 +1,9 @@
 """Splatting of 2-D Gaussians on the CPU, compiled by numba; :mod:`splatom.operators._splat_reference` defines it.
 
 Each view is one piece of work with an image of its own, so that threads share nothing and the result does not depend on
-their number. Rows of a window are whole multiples of eight pixels, zero where the window has ended, in an image with a
-margin: so the short loops over them become vector operations. The exponential is a polynomial for the same reason.
-Arithmetic is float32.
+their number. The rows of a window are whole multiples of eight pixels, with weights of zero where the window has ended
+(they may reach into the next row: nothing is added there); the loops over them become vector operations. Arithmetic is
+float32.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from splatom.operators._cpu import each
+from splatom.operators._splat_1d import HALF, LANES, ONE, TWO_PI, ZERO, compiled, f32, padded, ramp, weights, window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,141 +25,89 @@ if TYPE_CHECKING:
 
 __all__ = ["gather", "splat", "tangent", "value_and_gather"]
 
-_LANES = 8
-_compiled = numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-
-_f: Any = np.float32
-_ZERO, _HALF, _ONE, _TWO_PI = _f(0), _f(0.5), _f(1), _f(2 * math.pi)
-_LOG2_E, _LOWEST = _f(1 / math.log(2)), _f(-80.0)
-_C0, _C1, _C2, _C3, _C4, _C5, _C6 = (_f(math.log(2) ** k / math.factorial(k)) for k in range(7))
-
-
-# ------------------------------------------------------------------------------------------------ 1-D
-@_compiled
-def _exp(t):  # type: ignore[no-untyped-def]
-    """e^t for t ≤ 0 (no less than e^−80) to 2e-6: 2^whole · 2^fraction, the latter a Taylor polynomial."""
-    s = max(t, _LOWEST) * _LOG2_E
-    whole = np.int32(s - _HALF)
-    f = s - _f(whole)
-    p = _C0 + f * (_C1 + f * (_C2 + f * (_C3 + f * (_C4 + f * (_C5 + f * _C6)))))
-    return p * np.int32((whole + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
-@_compiled
-def _window(centre, half, size):  # type: ignore[no-untyped-def]
-    """First pixel and number of pixels within half of a centre and inside the image."""
-    if not (centre + half >= 0 and centre - half <= size - 1):
-        return 0, 0
-    first = max(0, math.ceil(centre - half))
-    return first, min(size - 1, math.floor(centre + half)) - first + 1
-
-
-@_compiled
-def _padded(count):  # type: ignore[no-untyped-def]
-    return np.uintp((count + _LANES - 1) // _LANES * _LANES)
-
-
-@_compiled
-def _weights(out, ramp, count, offset, variance):  # type: ignore[no-untyped-def]
-    """Write exp(−(i + offset)²/2variance) for i < count to out, and zeros up to a multiple of eight."""
-    h, end = -_HALF / variance, _f(count)
-    for i in range(_padded(count)):
-        d = offset + ramp[i]
-        out[i] = _exp(d * d * h) if ramp[i] < end else _ZERO
-
-
-@_compiled
-def _ramp(size):  # type: ignore[no-untyped-def]
-    """Return 0, 1, 2 … as float32: conversion inside a loop would keep it from becoming a vector operation."""
-    out = np.empty(size + _LANES, np.float32)
-    for i in range(size + _LANES):
-        out[i] = _f(i)
-    return out
-
-
 # ------------------------------------------------------------------------------------------------ isotropic
-@_compiled
+@compiled
 def _draw_isotropic(image, size, columns, rows, var, mass, cutoff):  # type: ignore[no-untyped-def]
-    """Add Gaussians to a flat image with a margin of eight columns."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wy = np.empty_like(ramp), np.empty_like(ramp)
+    """Add Gaussians to a flat image with eight pixels to spare at its end."""
+    stride, steps = size[1], ramp(max(size))
+    wx, wy = np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         v = var[g]
         half = cutoff * math.sqrt(v)
-        c0, nc = _window(columns[g], half, size[1])
-        r0, nr = _window(rows[g], half, size[0])
+        c0, nc = window(columns[g], half, size[1])
+        r0, nr = window(rows[g], half, size[0])
         if nc <= 0 or nr <= 0:
             continue
-        n, a = _padded(nc), mass[g] / (_TWO_PI * v)
-        _weights(wx, ramp, nc, _f(c0) - columns[g], v)
-        _weights(wy, ramp, nr, _f(r0) - rows[g], v)
+        n, a = padded(nc), mass[g] / (TWO_PI * v)
+        weights(wx, steps, nc, f32(c0) - columns[g], v)
+        weights(wy, steps, nr, f32(r0) - rows[g], v)
         for j in range(nr):
             y, p = a * wy[j], np.uintp((r0 + j) * stride + c0)
             for k in range(n):
                 image[p + k] += y * wx[k]
 
 
-@_compiled
+@compiled
 def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var):  # type: ignore[no-untyped-def]
     """Sum a flat image under Gaussians and their derivatives, by way of its moments there."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wx1, wx2, wy = np.empty_like(ramp), np.empty_like(ramp), np.empty_like(ramp), np.empty_like(ramp)
+    stride, steps = size[1], ramp(max(size))
+    wx, wx1, wx2, wy = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         v = var[g]
         half = cutoff * math.sqrt(v)
-        c0, nc = _window(columns[g], half, size[1])
-        r0, nr = _window(rows[g], half, size[0])
-        s, sx, sy, ss = _ZERO, _ZERO, _ZERO, _ZERO
+        c0, nc = window(columns[g], half, size[1])
+        r0, nr = window(rows[g], half, size[0])
+        s, sx, sy, ss = ZERO, ZERO, ZERO, ZERO
         if nc > 0 and nr > 0:
-            n, x, y = _padded(nc), _f(c0) - columns[g], _f(r0) - rows[g]
-            _weights(wx, ramp, nc, x, v)
-            _weights(wy, ramp, nr, y, v)
+            n, x, y = padded(nc), f32(c0) - columns[g], f32(r0) - rows[g]
+            weights(wx, steps, nc, x, v)
+            weights(wy, steps, nr, y, v)
             for k in range(n):
-                d = x + ramp[k]
+                d = x + steps[k]
                 wx1[k] = wx[k] * d
                 wx2[k] = wx[k] * d * d
             for j in range(nr):
-                d0, d1, d2 = _ZERO, _ZERO, _ZERO
+                d0, d1, d2 = ZERO, ZERO, ZERO
                 p = np.uintp((r0 + j) * stride + c0)
                 for k in range(n):
                     seen = image[p + k]
                     d0 += seen * wx[k]
                     d1 += seen * wx1[k]
                     d2 += seen * wx2[k]
-                d = y + ramp[j]
+                d = y + steps[j]
                 s += wy[j] * d0
                 sx += wy[j] * d1
                 sy += wy[j] * d * d0
                 ss += wy[j] * (d2 + d * d * d0)
-        a = _ONE / (_TWO_PI * v)
+        a = ONE / (TWO_PI * v)
         b = a * mass[g] / v
         value[g], d_columns[g], d_rows[g] = a * s, b * sx, b * sy
-        d_var[g] = b * (_HALF * ss / v - s)
+        d_var[g] = b * (HALF * ss / v - s)
 
 
-@_compiled
+@compiled
 def _tangent_isotropic(image, size, columns, rows, var, mass, d_columns, d_rows, d_var, d_mass, cutoff):  # type: ignore[no-untyped-def]
     """Add to a flat image how it changes along a change of the Gaussians."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wx1, wy = np.empty_like(ramp), np.empty_like(ramp), np.empty_like(ramp)
+    stride, steps = size[1], ramp(max(size))
+    wx, wx1, wy = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         v = var[g]
         half = cutoff * math.sqrt(v)
-        c0, nc = _window(columns[g], half, size[1])
-        r0, nr = _window(rows[g], half, size[0])
+        c0, nc = window(columns[g], half, size[1])
+        r0, nr = window(rows[g], half, size[0])
         if nc <= 0 or nr <= 0:
             continue
-        n, a, x, y = _padded(nc), _ONE / (_TWO_PI * v), _f(c0) - columns[g], _f(r0) - rows[g]
-        _weights(wx, ramp, nc, x, v)
-        _weights(wy, ramp, nr, y, v)
+        n, a, x, y = padded(nc), ONE / (TWO_PI * v), f32(c0) - columns[g], f32(r0) - rows[g]
+        weights(wx, steps, nc, x, v)
+        weights(wy, steps, nr, y, v)
         m = mass[g] / v
-        along, up, wider = m * d_columns[g], m * d_rows[g], _HALF * m * d_var[g] / v
+        along, up, wider = m * d_columns[g], m * d_rows[g], HALF * m * d_var[g] / v
         still = d_mass[g] - m * d_var[g]
         for k in range(n):
-            d = x + ramp[k]
+            d = x + steps[k]
             wx1[k] = wx[k] * d * (along + wider * d)
         for j in range(nr):
-            d, y1 = y + ramp[j], a * wy[j]
+            d, y1 = y + steps[j], a * wy[j]
             y0 = y1 * (still + d * (up + wider * d))
             p = np.uintp((r0 + j) * stride + c0)
             for k in range(n):
@@ -167,58 +115,58 @@ def _tangent_isotropic(image, size, columns, rows, var, mass, d_columns, d_rows,
 
 
 # ------------------------------------------------------------------------------------------------ anisotropic
-@_compiled
+@compiled
 def _draw_anisotropic(image, size, columns, rows, var, mass, cutoff):  # type: ignore[no-untyped-def]
     """As the isotropic one; each row is a 1-D Gaussian of its own (the conditional one)."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wy = np.empty_like(ramp), np.empty_like(ramp)
+    stride, steps = size[1], ramp(max(size))
+    wx, wy = np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         across, slope = var[g, 2], var[g, 1] / var[g, 2]
         within = var[g, 0] - slope * var[g, 1]
         half = cutoff * math.sqrt(within)
-        r0, nr = _window(rows[g], cutoff * math.sqrt(across), size[0])
+        r0, nr = window(rows[g], cutoff * math.sqrt(across), size[0])
         if nr <= 0:
             continue
-        y = _f(r0) - rows[g]
-        _weights(wy, ramp, nr, y, across)
-        a = mass[g] / (_TWO_PI * math.sqrt(within * across))
+        y = f32(r0) - rows[g]
+        weights(wy, steps, nr, y, across)
+        a = mass[g] / (TWO_PI * math.sqrt(within * across))
         for j in range(nr):
-            centre = columns[g] + slope * (y + ramp[j])
-            c0, nc = _window(centre, half, size[1])
+            centre = columns[g] + slope * (y + steps[j])
+            c0, nc = window(centre, half, size[1])
             if nc > 0:
-                _weights(wx, ramp, nc, _f(c0) - centre, within)
+                weights(wx, steps, nc, f32(c0) - centre, within)
                 w, p = a * wy[j], np.uintp((r0 + j) * stride + c0)
-                for k in range(_padded(nc)):
+                for k in range(padded(nc)):
                     image[p + k] += w * wx[k]
 
 
-@_compiled
+@compiled
 def _gather_anisotropic(image, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var):  # type: ignore[no-untyped-def]
     """As the isotropic one, with the moments about the conditional mean of each row put together."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wy = np.empty_like(ramp), np.empty_like(ramp)
+    stride, steps = size[1], ramp(max(size))
+    wx, wy = np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         cc, cr, rr = var[g, 0], var[g, 1], var[g, 2]
         slope = cr / rr
         within = cc - slope * cr
         half = cutoff * math.sqrt(within)
-        r0, nr = _window(rows[g], cutoff * math.sqrt(rr), size[0])
-        s, sx, sy, sxx, sxy, syy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
-        y = _f(r0) - rows[g]
+        r0, nr = window(rows[g], cutoff * math.sqrt(rr), size[0])
+        s, sx, sy, sxx, sxy, syy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        y = f32(r0) - rows[g]
         if nr > 0:
-            _weights(wy, ramp, nr, y, rr)
+            weights(wy, steps, nr, y, rr)
         for j in range(nr):
-            d = y + ramp[j]
+            d = y + steps[j]
             bent = slope * d
-            c0, nc = _window(columns[g] + bent, half, size[1])
+            c0, nc = window(columns[g] + bent, half, size[1])
             if nc <= 0:
                 continue
-            x = _f(c0) - columns[g] - bent
-            _weights(wx, ramp, nc, x, within)
-            d0, d1, d2 = _ZERO, _ZERO, _ZERO
+            x = f32(c0) - columns[g] - bent
+            weights(wx, steps, nc, x, within)
+            d0, d1, d2 = ZERO, ZERO, ZERO
             p = np.uintp((r0 + j) * stride + c0)
-            for k in range(_padded(nc)):
-                e, seen = x + ramp[k] + bent, image[p + k] * wx[k]
+            for k in range(padded(nc)):
+                e, seen = x + steps[k] + bent, image[p + k] * wx[k]
                 d0 += seen
                 d1 += seen * e
                 d2 += seen * e * e
@@ -229,68 +177,50 @@ def _gather_anisotropic(image, size, columns, rows, var, mass, cutoff, value, d_
             sy += w * d * d0
             sxy += w * d * d1
             syy += w * d * d * d0
-        n = _ONE / (_TWO_PI * math.sqrt(within * rr))
-        m, a, b, c = n * mass[g], _ONE / within, -slope / within, cc / (within * rr)
+        n = ONE / (TWO_PI * math.sqrt(within * rr))
+        m, a, b, c = n * mass[g], ONE / within, -slope / within, cc / (within * rr)
         value[g], d_columns[g], d_rows[g] = n * s, m * (a * sx + b * sy), m * (b * sx + c * sy)
-        d_var[g, 0] = _HALF * m * (a * a * sxx + _f(2) * a * b * sxy + b * b * syy - a * s)
+        d_var[g, 0] = HALF * m * (a * a * sxx + f32(2) * a * b * sxy + b * b * syy - a * s)
         d_var[g, 1] = m * (a * b * sxx + (a * c + b * b) * sxy + b * c * syy - b * s)
-        d_var[g, 2] = _HALF * m * (b * b * sxx + _f(2) * b * c * sxy + c * c * syy - c * s)
+        d_var[g, 2] = HALF * m * (b * b * sxx + f32(2) * b * c * sxy + c * c * syy - c * s)
 
 
-@_compiled
+@compiled
 def _tangent_anisotropic(image, size, columns, rows, var, mass, d_columns, d_rows, d_var, d_mass, cutoff):  # type: ignore[no-untyped-def]
     """As the isotropic one."""
-    stride, ramp = size[1] + _LANES, _ramp(max(size))
-    wx, wy = np.empty_like(ramp), np.empty_like(ramp)
+    stride, steps = size[1], ramp(max(size))
+    wx, wy = np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
         cc, cr, rr = var[g, 0], var[g, 1], var[g, 2]
         slope = cr / rr
         within = cc - slope * cr
         half = cutoff * math.sqrt(within)
-        r0, nr = _window(rows[g], cutoff * math.sqrt(rr), size[0])
+        r0, nr = window(rows[g], cutoff * math.sqrt(rr), size[0])
         if nr <= 0:
             continue
-        y, m = _f(r0) - rows[g], mass[g]
-        _weights(wy, ramp, nr, y, rr)
-        amplitude = _ONE / (_TWO_PI * math.sqrt(within * rr))
-        a, b, c = _ONE / within, -slope / within, cc / (within * rr)
-        t_cc, t_cr, t_rr = _HALF * m * d_var[g, 0], m * d_var[g, 1], _HALF * m * d_var[g, 2]
+        y, m = f32(r0) - rows[g], mass[g]
+        weights(wy, steps, nr, y, rr)
+        amplitude = ONE / (TWO_PI * math.sqrt(within * rr))
+        a, b, c = ONE / within, -slope / within, cc / (within * rr)
+        t_cc, t_cr, t_rr = HALF * m * d_var[g, 0], m * d_var[g, 1], HALF * m * d_var[g, 2]
         still = d_mass[g] - t_cc * a - t_cr * b - t_rr * c
         along, up = m * d_columns[g], m * d_rows[g]
         for j in range(nr):
-            d = y + ramp[j]
-            c0, nc = _window(columns[g] + slope * d, half, size[1])
+            d = y + steps[j]
+            c0, nc = window(columns[g] + slope * d, half, size[1])
             if nc <= 0:
                 continue
-            x = _f(c0) - columns[g]
-            _weights(wx, ramp, nc, x - slope * d, within)
+            x = f32(c0) - columns[g]
+            weights(wx, steps, nc, x - slope * d, within)
             w, p = amplitude * wy[j], np.uintp((r0 + j) * stride + c0)
-            for k in range(_padded(nc)):
-                ux, uy = a * (x + ramp[k]) + b * d, b * (x + ramp[k]) + c * d
+            for k in range(padded(nc)):
+                ux, uy = a * (x + steps[k]) + b * d, b * (x + steps[k]) + c * d
                 slant = ux * (along + t_cc * ux + t_cr * uy) + uy * (up + t_rr * uy)
                 image[p + k] += w * wx[k] * (still + slant)
 
 
 # ------------------------------------------------------------------------------------------------ one view
-@_compiled
-def _pad(image, flat, weight):  # type: ignore[no-untyped-def]
-    rows, columns = image.shape
-    for r in range(rows):
-        at = r * (columns + _LANES)
-        for c in range(columns):
-            flat[at + c] = image[r, c] * weight
-
-
-@_compiled
-def _crop(flat, image):  # type: ignore[no-untyped-def]
-    rows, columns = image.shape
-    for r in range(rows):
-        at = r * (columns + _LANES)
-        for c in range(columns):
-            image[r, c] = flat[at + c]
-
-
-@_compiled
+@compiled
 def _residual(flat, measured, weights, gain, background, out):  # type: ignore[no-untyped-def]
     """Turn a drawn view into gain · weights · (gain · drawn + background − measured); return the sums it takes part in.
 
@@ -299,8 +229,8 @@ def _residual(flat, measured, weights, gain, background, out):  # type: ignore[n
     rows, columns = measured.shape
     loss, d_gain, d_background = 0.0, 0.0, 0.0
     for r in range(rows):
-        at = r * (columns + _LANES)
-        a, b, c = _ZERO, _ZERO, _ZERO
+        at = r * columns
+        a, b, c = ZERO, ZERO, ZERO
         for k in range(columns):
             drawn = flat[at + k]
             left = gain * drawn + background - measured[r, k]
@@ -317,7 +247,7 @@ def _residual(flat, measured, weights, gain, background, out):  # type: ignore[n
 
 
 def _flat(shape: tuple[int, int]) -> Array:
-    return np.zeros(shape[0] * (shape[1] + _LANES) + _LANES, np.float32)
+    return np.zeros(shape[0] * shape[1] + LANES, np.float32)
 
 
 def _of(var: Array, view: int) -> Array:
@@ -327,7 +257,7 @@ def _of(var: Array, view: int) -> Array:
 def _splat_view(view: int, out: Array, columns: Array, rows: Array, var: Array, mass: Array, cutoff: Any) -> None:
     flat, draw = _flat(out.shape[1:]), _draw_isotropic if var.ndim == 1 else _draw_anisotropic
     draw(flat, out.shape[1:], columns[view], rows[view], _of(var, view), mass, cutoff)
-    _crop(flat, out[view])
+    out[view] = flat[:-LANES].reshape(out.shape[1:])
 
 
 def _gather_flat(
@@ -339,7 +269,7 @@ def _gather_flat(
 
 def _gather_view(view: int, images: Array, *arguments: Any) -> None:
     flat = _flat(images.shape[1:])
-    _pad(images[view], flat, _ONE)
+    flat[:-LANES] = images[view].ravel()
     _gather_flat(flat, view, images.shape[1:], *arguments)
 
 
@@ -361,7 +291,7 @@ def _tangent_view(view: int, out: Array, columns: Array, rows: Array, var: Array
         flat, out.shape[1:], columns[view], rows[view], _of(var, view), mass,
         d_columns[view], d_rows[view], _of(d_var, view), d_mass, cutoff,
     )  # fmt: skip
-    _crop(flat, out[view])
+    out[view] = flat[:-LANES].reshape(out.shape[1:])
 
 
 # ------------------------------------------------------------------------------------------------ all views
@@ -377,7 +307,7 @@ def splat(
 ) -> Array:
     """Sum Gaussians into images (v, rows, columns); see the reference."""
     out = np.empty((len(columns), *shape), np.float32)
-    each(((_splat_view, v, out, columns, rows, var, mass, _f(cutoff)) for v in range(len(columns))), tick)
+    each(((_splat_view, v, out, columns, rows, var, mass, f32(cutoff)) for v in range(len(columns))), tick)
     return out
 
 
@@ -386,7 +316,7 @@ def gather(
 ) -> tuple[Array, Array, Array, Array]:
     """Sum images (v, rows, columns) under each Gaussian and its derivatives; see the reference."""
     out = _gathered(columns, var)
-    each(((_gather_view, v, images, columns, rows, var, mass, _f(cutoff), out) for v in range(len(columns))), tick)
+    each(((_gather_view, v, images, columns, rows, var, mass, f32(cutoff), out) for v in range(len(columns))), tick)
     return out
 
 
@@ -397,7 +327,7 @@ def tangent(
 ) -> Array:  # fmt: skip
     """Change (v, rows, columns) of the images along a change of the arguments; see the reference."""
     out = np.empty((len(columns), *shape), np.float32)
-    rest = (d_columns, d_rows, d_var, d_mass, _f(cutoff))
+    rest = (d_columns, d_rows, d_var, d_mass, f32(cutoff))
     each(((_tangent_view, v, out, columns, rows, var, mass, *rest) for v in range(len(columns))), tick)
     return out
 
@@ -433,6 +363,6 @@ def value_and_gather(
     gains = np.ones(views, np.float32) if gains is None else gains
     backgrounds = np.zeros(views, np.float32) if backgrounds is None else backgrounds
     residual = np.empty_like(measured) if residual is None else residual
-    rest = (measured, weights, gains, backgrounds, residual, sums, columns, rows, var, mass, _f(cutoff), out)
+    rest = (measured, weights, gains, backgrounds, residual, sums, columns, rows, var, mass, f32(cutoff), out)
     each(((_fused_view, v, *rest) for v in range(views)), tick)
     return sums, out
