@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from splatom.operators import _splat_reference
+from splatom.operators._voxelise import voxelise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Tick = Callable[[], None] | None
 
-__all__ = ["GaussianProjector"]
+__all__ = ["GaussianProjector", "voxelise"]
 
 Backend = Literal["auto", "reference", "cpu", "spline", "triton"]
 
