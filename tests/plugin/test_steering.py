@@ -249,6 +249,24 @@ def test_colours_follow_the_choice_while_it_streams(panel: Any, qtbot: Any) -> N
     _ended(run, qtbot)
 
 
+def test_the_monitor_shows_what_the_centres_predict(panel: Any, window: Any, spots: TiltSeries, qtbot: Any) -> None:
+    from splatom.plugin.dock_monitor import MonitorDock
+
+    monitor = MonitorDock(window)
+    qtbot.addWidget(monitor)
+    monitor.resize(400, 800)
+    monitor.show()
+    run = start(panel, qtbot)
+    qtbot.waitUntil(lambda: run.snapshot.figures["loss"] < 1e-2, timeout=30_000)
+    monitor.tilt.setValue(5)
+    qtbot.waitUntil(lambda: "the points predict" in monitor.note.text(), timeout=20_000)
+    qtbot.wait(300)
+    measured, predicted = (pane.image.image for pane in monitor.panes[:2])
+    assert np.array_equal(measured, spots.projections[5])
+    assert np.corrcoef(measured.ravel(), predicted.ravel())[0, 1] > 0.95
+    _ended(run, qtbot)
+
+
 def _ended(run: Any, qtbot: Any) -> Any:
     run.handle.stop()
     qtbot.waitUntil(lambda: not run.active, timeout=10_000)

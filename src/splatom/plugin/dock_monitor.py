@@ -9,9 +9,11 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
-from splatom.data import TiltSeries, Volume
+from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
+from splatom.plugin.atoms_pictures import predict_points
 from splatom.plugin.choices import follow
 from splatom.plugin.later import Later
+from splatom.plugin.live import parts_of
 from splatom.plugin.pictures import Prediction, held_out_of, predict, residual_angles
 from splatom.plugin.plots import Bars, Curves, ImagePane, PaneRow
 from splatom.plugin.session import Run, session_of
@@ -42,6 +44,7 @@ class MonitorDock(QWidget):
         self._again.setSingleShot(True)
         self._again.timeout.connect(self._predict)
         self._predicted_at = 0.0
+        self._fitted = False
         self._build()
         self.session.attach(
             self,
@@ -200,22 +203,28 @@ class MonitorDock(QWidget):
         super().showEvent(event)
         self._predict_soon()
 
-    def _volume(self) -> Any:
+    def _model(self) -> Any:
+        """Return what predicts the tilts: the result, or of a preview the centres before the coarser volume."""
         run = self.run
         if run is None:
             return None
-        return run.result if run.result is not None else getattr(run.snapshot, "preview", None)
+        if run.result is not None:
+            return run.result
+        parts = parts_of(getattr(run.snapshot, "preview", None))
+        return parts.get("points", parts.get("image"))
 
     def _predict(self) -> None:
-        series, volume = self.series, self._volume()
+        series, model = self.series, self._model()
         if series is None or not self.isVisible():
             return
-        if not isinstance(volume, Volume):
+        if not isinstance(model, Volume | GaussianCloud | Atoms) or (not isinstance(model, Volume) and not len(model)):
             waiting = self.run is not None and self.run.active
-            self._no_prediction("" if waiting else "This run has no volume to project.")
+            self._no_prediction("" if waiting else "This run has neither a volume nor points to project.")
             return
         self._predicted_at = time.monotonic()
-        self._later.ask(predict, volume, series, min(self.tilt.value(), len(series) - 1))
+        self._fitted = not isinstance(model, Volume)
+        how = predict_points if self._fitted else predict
+        self._later.ask(how, model, series, min(self.tilt.value(), len(series) - 1))
 
     def _show_prediction(self, found: Prediction) -> None:
         series = self.series
@@ -229,9 +238,11 @@ class MonitorDock(QWidget):
         coarse = f", averaged over {found.factor} × {found.factor} pixels" if found.factor > 1 else ""
         kept = held_out_of(series, getattr(self.run, "params", None), None, getattr(self.run, "seed", 0))
         held = ", held out of the fit" if kept[found.index] else ""
+        what = "the points predict" if self._fitted else "the volume predicts"
+        fitted = " Gain and offset of the prediction are fitted to the tilt." if self._fitted else ""
         self.note.setText(
-            f"R of this tilt {found.r:.3f}{held}{coarse}. Difference: blue where the volume predicts too much, red too "
-            "little; full colour at a quarter of the range of the measured image."
+            f"R of this tilt {found.r:.3f}{held}{coarse}. Difference: blue where {what} too much, red too "
+            f"little; full colour at a quarter of the range of the measured image.{fitted}"
         )
 
     def _no_prediction(self, why: str) -> None:
