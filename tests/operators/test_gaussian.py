@@ -117,25 +117,29 @@ def test_drawing_and_gathering_are_adjoint_in_the_mass(geometry, backend, isotro
     left = (drawn * images).sum()
     (gathered,) = torch.autograd.grad(left, m)
     right = (m * gathered).sum()
-    assert abs(float(left - right)) <= 1e-6 * float(left)
+    assert abs(left - right).item() <= 1e-6 * left.item()
 
 
 @every
 @shapes
 def test_the_forward_derivative_is_that_of_finite_differences(geometry, backend, isotropic) -> None:
-    base = [*specimen(isotropic), torch.zeros(len(geometry), 2).double(), torch.zeros(len(geometry), 3).double()]
     rng = torch.Generator().manual_seed(4)
+    extra = [torch.randn(len(geometry), k, dtype=torch.double, generator=rng) * a for k, a in ((2, 1.0), (3, 0.1))]
+    base = [*specimen(isotropic), *extra]
     move = [torch.randn(t.shape, dtype=torch.double, generator=rng) * 0.1 * PIXEL for t in base]
     if not isotropic:
         move[1] = (move[1] + move[1].mT) * PIXEL
     exact = projector(geometry, "reference")
     h = 1e-4
     ahead, behind = (
-        exact(*(b + k * d for b, d in zip(base[:3], move[:3], strict=True)), shifts=k * move[3], turns=k * move[4])
-        for k in (h, -h)
+        exact(c, s, m, shifts=shifts, turns=turns)
+        for c, s, m, shifts, turns in ([b + k * d for b, d in zip(base, move, strict=True)] for k in (h, -h))
     )
-    c, s, m, shifts, turns = move
-    got = projector(geometry, backend).tangent(*base[:3], c, s, m, d_shifts=shifts, d_turns=turns)
+    shifts, turns = base[3:]
+    c, s, m, d_shifts, d_turns = move
+    got = projector(geometry, backend).tangent(
+        *base[:3], c, s, m, shifts=shifts, turns=turns, d_shifts=d_shifts, d_turns=d_turns
+    )
     near(got, (ahead - behind) / (2 * h), 2e-5)
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 
 from splatom.operators import _splat_reference
+from splatom.operators._gaussian_views import GaussianViews
 from splatom.operators._voxelise import voxelise
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ class GaussianProjector:
         self.geometry, self.detector_shape, self.pixel_size = geometry, detector_shape, float(pixel_size)
         self.device, self.cutoff = device, float(cutoff)
         self.backend = _chosen(backend, device)
-        self._rotations = torch.as_tensor(np.array(geometry.rotations), device=device)
-        centre = (np.array([detector_shape[1], detector_shape[0]]) - 1) / 2
-        self._offsets = torch.as_tensor(geometry.shifts + centre, device=device)  # (v, 2) column, row
+        self._views = GaussianViews(geometry, detector_shape, self.pixel_size, device)
 
     @property
     def range_shape(self) -> tuple[int, int, int]:
@@ -105,29 +103,7 @@ class GaussianProjector:
         var : Tensor (n,) or (v, n, 3)
             Variance, or (column-column, column-row, row-row) of the covariance, in pixel².
         """
-        kind = centres.dtype
-        rotations = self._rotations.to(kind)
-        if turns is not None:
-            rotations = torch.linalg.matrix_exp(_cross(turns)) @ rotations
-        p = rotations[:, :2] / self.pixel_size  # (v, 2, 3)
-        offsets = self._offsets.to(kind)
-        if shifts is not None:
-            offsets = offsets + shifts
-        placed = torch.baddbmm(offsets[:, :, None], p, centres.flip(-1).T.expand(len(p), -1, -1))
-        columns, rows = placed.unbind(1)
-        if spread.ndim == 1:
-            return columns, rows, (spread / self.pixel_size).square()
-        # P Σ Pᵀ for all views is one matrix product: six entries of Σ, three of the result.
-        c, r = p[:, 0], p[:, 1]
-        pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
-        entries = torch.stack([spread[:, 2 - i, 2 - j] for i, j in pairs[:3]] + [
-            spread[:, 2 - i, 2 - j] + spread[:, 2 - j, 2 - i] for i, j in pairs[3:]
-        ], 1)  # fmt: skip
-        factors = torch.stack(
-            [torch.stack([(a[:, i] * b[:, j] + a[:, j] * b[:, i]) / 2 for i, j in pairs], 1)
-             for a, b in ((c, c), (c, r), (r, r))], 2
-        )  # (v, 6, 3)  # fmt: skip
-        return columns, rows, entries @ factors
+        return self._views(centres, spread, shifts, turns)
 
     # ---------------------------------------------------------------- the maps
     def __call__(
@@ -178,20 +154,12 @@ class GaussianProjector:
 
         With :meth:`__call__`'s gradient this is what Gauss-Newton with conjugate gradients needs: J p and Jᵀ r.
         """
-        blank = mass.new_zeros((len(self.geometry), 3))
-        shifts, d_shifts = (blank[:, :2] if t is None else t for t in (shifts, d_shifts))
-        turned = turns is not None or d_turns is not None
-        turns, d_turns = (blank if t is None else t for t in (turns, d_turns))
-
-        def chain(c: Tensor, s: Tensor, sh: Tensor, tu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return self.seen(c, s, shifts=sh, turns=tu if turned else None)
-
         with torch.no_grad():
-            primals, tangents = (centres, spread, shifts, turns), (d_centres, d_spread, d_shifts, d_turns)
-            found: Any = torch.func.jvp(chain, primals, tangents)
-            (columns, rows, var), moved = found
+            columns, rows, var = self.seen(centres, spread, shifts=shifts, turns=turns)
+            d_columns, d_rows, d_var = self._views.tangent(
+                centres, spread, shifts, turns, d_centres, d_spread, d_shifts, d_turns
+            )
             unit = self.pixel_size**-2
-            d_columns, d_rows, d_var = moved
             return self._tangent(
                 columns, rows, var, mass * unit, d_columns, d_rows, d_var, d_mass * unit, tick
             )
@@ -310,13 +278,6 @@ def _chosen(backend: str, device: str) -> str:
     except ImportError:  # Windows, macOS
         return "reference"
     return "triton"
-
-
-def _cross(t: Tensor) -> Tensor:
-    """Matrices [t]ₓ (v, 3, 3) with [t]ₓ r = t × r."""
-    x, y, z = t.unbind(-1)
-    o = torch.zeros_like(x)
-    return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).view(-1, 3, 3)
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
