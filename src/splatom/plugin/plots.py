@@ -17,7 +17,9 @@ from splatom.plugin.polar import COLOURS, PolarPlot, missing_wedge
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["COLOURS", "Bars", "Curves", "ImagePane", "PaneRow", "PolarPlot", "missing_wedge", "pyqtgraph"]
+__all__ = [
+    "COLOURS", "CYCLE", "Bars", "Curves", "ImagePane", "PaneRow", "Plot", "PolarPlot", "missing_wedge", "pyqtgraph",
+]  # fmt: skip
 
 CYCLE = tuple(COLOURS[k] for k in ("measured", "synthetic", "good", "held_out", "current"))
 
@@ -30,7 +32,7 @@ def pyqtgraph() -> Any:
     return pg
 
 
-class _Plot(QWidget):
+class Plot(QWidget):
     """A pyqtgraph plot whose lines and letters take the colour of the text around it."""
 
     def __init__(self, x: str = "", y: str = "", parent: QWidget | None = None) -> None:
@@ -50,12 +52,12 @@ class _Plot(QWidget):
         self.setMinimumSize(200, 150)
         self._ink()
 
-    def changeEvent(self, event: QEvent) -> None:
+    def changeEvent(self, event: QEvent) -> None:  # noqa: D102 - Qt's name
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
             self._ink()
 
-    def showEvent(self, event: QEvent) -> None:
+    def showEvent(self, event: QEvent) -> None:  # noqa: D102 - Qt's name
         super().showEvent(event)
         self._ink()
 
@@ -69,7 +71,7 @@ class _Plot(QWidget):
             axis.setTextPen(ink)
 
 
-class Curves(_Plot):
+class Curves(Plot):
     """Curves by name, with a legend of the last values.
 
     Parameters
@@ -125,7 +127,7 @@ class Curves(_Plot):
         return tuple(self._lines)
 
 
-class Bars(_Plot):
+class Bars(Plot):
     """A bar per tilt at its angle; a click picks one.
 
     Signals

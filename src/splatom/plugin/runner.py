@@ -62,6 +62,8 @@ class MethodPanel(QWidget):
         Gives the input of the next run; the series in hand by default.
     task : callable
         Gives further fields of the next run's Task, such as the device.
+    ready : callable
+        Says whether there is an input.
     """
 
     method_changed = Signal(str)
@@ -72,6 +74,7 @@ class MethodPanel(QWidget):
         self.session, self.group = session, group
         self.data: Callable[[], Any] = lambda: session.series
         self.task: Callable[[], dict[str, Any]] = dict
+        self.ready: Callable[[], bool] = lambda: session.series is not None
         self._run: Run | None = None
         self._form: Form | None = None
         names = sorted(n for g, n in find() if g == group and n not in skip)
@@ -139,6 +142,10 @@ class MethodPanel(QWidget):
     def run(self) -> Run | None:
         """The run that this panel started last."""
         return self._run
+
+    def refresh(self) -> None:
+        """Look again whether there is an input."""
+        self._show_state()
 
     def set_params(self, method: str, params: MethodParams) -> None:
         """Choose a method and show parameters."""
@@ -247,7 +254,7 @@ class MethodPanel(QWidget):
     def _show_state(self, *_: Any) -> None:
         run = self._run
         active = run is not None and run.active
-        self.run_button.setEnabled(not active and self._form is not None and self.session.series is not None)
+        self.run_button.setEnabled(not active and self._form is not None and self.ready())
         self.pause_button.setEnabled(active)
         self.stop_button.setEnabled(active)
         self.pause_button.setText("Resume" if active and run.live.held else "Pause")
