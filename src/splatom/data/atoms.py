@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Atoms"]
 
 _ANGSTROM_PER_NM = 10.0
+_COLUMNS = ("amplitude", "b_factor", "occupancy", "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Atoms:
     b_factor : array (n,), optional
         Width of the atom's image, σ in nm.
     occupancy : array (n,), optional
+    confidence : array (n,), optional
+        Probability that the species is right, 0 to 1.
     provenance : Provenance
     """
 
@@ -44,6 +47,7 @@ class Atoms:
     amplitude: NDArray[np.float64] | None = None
     b_factor: NDArray[np.float64] | None = None
     occupancy: NDArray[np.float64] | None = None
+    confidence: NDArray[np.float64] | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -55,7 +59,7 @@ class Atoms:
         put(self, "species", frozen(species, np.str_, (n,), "species"))
         if self.sigma_zyx is not None:
             put(self, "sigma_zyx", frozen(self.sigma_zyx, np.float64, (n, 3), "sigma"))
-        for name in ("amplitude", "b_factor", "occupancy"):
+        for name in _COLUMNS:
             if getattr(self, name) is not None:
                 put(self, name, frozen(getattr(self, name), np.float64, (n,), name))
 
@@ -67,13 +71,13 @@ class Atoms:
         return replace(self, **changes)
 
     def to_ase(self) -> Any:
-        """Return ``ase.Atoms`` in Å, order (x, y, z), with sigma, amplitude, b_factor and occupancy as arrays."""
+        """Return ``ase.Atoms`` in Å, order (x, y, z), with what else is known of each as arrays."""
         from ase import Atoms as AseAtoms
 
         out: Any = AseAtoms(list(self.species), positions=self.positions_zyx[:, ::-1] * _ANGSTROM_PER_NM)
         if self.sigma_zyx is not None:
             out.set_array("sigma", self.sigma_zyx[:, ::-1] * _ANGSTROM_PER_NM)
-        for name in ("amplitude", "b_factor", "occupancy"):
+        for name in _COLUMNS:
             if getattr(self, name) is not None:
                 out.set_array(name, np.array(getattr(self, name)))
         return out
@@ -87,5 +91,5 @@ class Atoms:
             np.asarray(atoms.get_positions())[:, ::-1] / _ANGSTROM_PER_NM,
             np.array(atoms.get_chemical_symbols(), dtype=np.str_),
             None if sigma is None else np.asarray(sigma)[:, ::-1] / _ANGSTROM_PER_NM,
-            **{name: arrays.get(name) for name in ("amplitude", "b_factor", "occupancy")},
+            **{name: arrays.get(name) for name in _COLUMNS},
         )

@@ -1,7 +1,8 @@
 """Atoms as extended XYZ, as ASE writes it: Å about the centre of the field, order x, y, z.
 
-Columns ``species pos sigma amplitude`` and, where known, ``b_factor occupancy``. ``sigma`` (one standard deviation an
-axis) and ``amplitude`` are always written; where they are not known they are 0 and 1 and the comment says so.
+Columns ``species pos sigma amplitude`` and, where known, ``b_factor occupancy confidence``. ``sigma`` (one standard
+deviation an axis) and ``amplitude`` are always written; where they are not known they are 0 and 1 and the comment says
+so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["SUFFIXES", "describe_xyz", "read_xyz", "xyz_text"]
 SUFFIXES = (".xyz", ".extxyz")
 _PER_NM = 10.0
 _PLAIN = "species:S:1:pos:R:3"
+_MORE = ("b_factor", "occupancy", "confidence")
 
 
 def read_xyz(path: Path) -> Atoms:
@@ -62,7 +64,7 @@ def read_xyz(path: Path) -> Atoms:
             np.array([_symbol(row[start]) for row in rows]),
             numbers("sigma", _PER_NM),
             provenance=Provenance(source=str(path), loading={"file": str(path), "format": "XYZ"}),
-            **{name: numbers(name) for name in ("amplitude", "b_factor", "occupancy")},
+            **{name: numbers(name) for name in ("amplitude", *_MORE)},
         )
 
 
@@ -80,7 +82,7 @@ def xyz_text(atoms: Atoms) -> str:
     amplitude = np.ones(n) if atoms.amplitude is None else atoms.amplitude
     table = [atoms.positions_zyx[:, ::-1] * _PER_NM, sigma[:, ::-1], amplitude[:, None]]
     properties = _PLAIN + ":sigma:R:3:amplitude:R:1"
-    for name in ("b_factor", "occupancy"):
+    for name in _MORE:
         values = getattr(atoms, name)
         if values is not None:
             table.append(values[:, None])
@@ -106,7 +108,7 @@ def _columns(path: Path, properties: str) -> dict[str, tuple[int, int]]:
             raise FileFault(path, f"has a malformed Properties entry: {name}:{kind}:{count}")
         out[name] = (at, at + int(count))
         at += int(count)
-    expected = {"species": 1, "pos": 3, "sigma": 3, "amplitude": 1, "b_factor": 1, "occupancy": 1}
+    expected = {"species": 1, "pos": 3, "sigma": 3, "amplitude": 1, **dict.fromkeys(_MORE, 1)}
     for name, width in expected.items():
         if name in out and out[name][1] - out[name][0] != width:
             raise FileFault(path, f"its column {name} has {out[name][1] - out[name][0]} values; expected {width}")
