@@ -155,6 +155,11 @@ class Inspector(QWidget):
 
     def _numbered(self, index: int) -> None:
         self._hand.select([index] if index >= 0 else [])
+        dims, value = self._viewer.dims, self._hand.value
+        if value is not None and index >= 0 and dims.ndim >= 3:
+            places = value.positions_zyx if isinstance(value, Atoms) else value.centres_zyx
+            hidden = [a for a in range(3) if a + dims.ndim - 3 in dims.not_displayed]  # bring its plane into view
+            dims.set_point([a + dims.ndim - 3 for a in hidden], [float(places[index][a]) for a in hidden])
 
     def _picked(self) -> None:
         value, picked = self._hand.value, self._hand.selected

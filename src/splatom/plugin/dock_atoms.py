@@ -48,6 +48,8 @@ def takes_volume(method: str) -> bool:
 
 
 def _is_input(layer: Any) -> bool:
+    if info(layer).get("live"):
+        return False  # a preview
     return is_volume(layer) or isinstance(info(layer).get("value"), TiltSeries)
 
 

@@ -240,6 +240,9 @@ class Live:
         }
         kind = _layer_kind(result)
         live = self.layers.get(kind)
+        for other, layer in self.layers.items():
+            if other != kind:
+                layer.name = f"{run.name} {_ASIDE[other]} (preview)"
         if live is None or (kind_of(result) == "series") != (info(live).get("kind") == "series"):
             before = session.series_layer if isinstance(result, TiltSeries) else None
             live = session.add(result, name, **record)

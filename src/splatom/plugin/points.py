@@ -180,8 +180,10 @@ def _table(name: str) -> NDArray[np.float64]:
 
 
 def species_colour(names: Any) -> dict[str, str]:
-    """Return a colour for every species, in alphabetical order."""
-    return {str(n): _SPECIES[i % len(_SPECIES)] for i, n in enumerate(np.unique(names))}
+    """Return a colour for every species, in alphabetical order; X, unknown, is grey."""
+    known = [str(n) for n in np.unique(names) if n != "X"]
+    out = {n: _SPECIES[i % len(_SPECIES)] for i, n in enumerate(known)}
+    return {**out, "X": "#b9bcc4"} if len(known) < len(np.unique(names)) else out
 
 
 def _by_species(value: Points) -> Colouring:
@@ -189,5 +191,5 @@ def _by_species(value: Points) -> Colouring:
         return Colouring(np.tile(_UNKNOWN, (len(value), 1)), "species", known=False)
     names, index = np.unique(value.species, return_inverse=True)
     colours = species_colour(names)
-    table = [(*(int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0) for c in colours.values()]
+    table = [(*(int(colours[str(n)][i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0) for n in names]
     return Colouring(np.array(table).reshape(-1, 4)[index].reshape(-1, 4), "species", names=colours)
