@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
-from splatom.io import hdf5, matlab, mrc, npz, omezarr, pictures, rosetta, tiff, xyz
+from splatom.io import cif, hdf5, matlab, mrc, npz, omezarr, pictures, rosetta, table, tiff, xyz
 from splatom.io._decide import Plan, Wishes, build, plan
 from splatom.io.errors import AnglesMissing, FileFault, faults
 
@@ -25,11 +26,16 @@ _FINDERS: dict[str, Callable[[Path], Found]] = {
     for module in (mrc, tiff, hdf5, npz, matlab, pictures, rosetta, omezarr)
     for suffix in module.SUFFIXES
 }
+_ATOMS: dict[str, tuple[str, Callable[[Path], Atoms]]] = {
+    **dict.fromkeys(xyz.SUFFIXES, ("XYZ", xyz.read_xyz)),
+    **dict.fromkeys(table.SUFFIXES, ("CSV", table.read_table)),
+    **dict.fromkeys(cif.SUFFIXES, ("CIF", cif.read_cif)),
+}
 
 
 def suffixes() -> tuple[str, ...]:
     """Return the extensions that can be read, in lower case and with the dot."""
-    return (*_FINDERS, *xyz.SUFFIXES)
+    return (*_FINDERS, *_ATOMS)
 
 
 def read(
@@ -49,7 +55,8 @@ def read(
     Parameters
     ----------
     path : str or Path
-        ``.mrc .st .ali .mrcs .rec .map .tif .h5 .hspy .emd .npz .npy .mat .zarr .xyz``, a picture, a folder of images;
+        ``.mrc .st .ali .mrcs .rec .map .tif .h5 .hspy .emd .npz .npy .mat .zarr .xyz .csv .cif``, a
+        picture, a folder of images;
         ``.dm3 .dm4 .ser .emi`` with the extra ``splatom[formats]``.
     kind : {'series', 'volume', 'image', 'atoms'}, optional
         What is expected; a file that holds something else is a fault.
@@ -75,11 +82,11 @@ def read(
         If the file is bad or holds something else; one line says what.
     """
     path = Path(path)
-    if path.suffix.lower() in xyz.SUFFIXES:
+    if path.suffix.lower() in _ATOMS:
         if kind not in (None, "atoms"):
             raise FileFault(path, f"holds atoms where a {kind} is needed")
         _check_there(path)
-        return xyz.read_xyz(path)
+        return _ATOMS[path.suffix.lower()][1](path)
     found = _find(path)
     if found.kind == "cloud":
         if kind not in (None, "cloud"):
@@ -122,9 +129,12 @@ def describe(path: str | Path) -> dict[str, Any]:
         ``format``, ``loading``; for atoms ``n_atoms`` and ``species``.
     """
     path = Path(path)
-    if path.suffix.lower() in xyz.SUFFIXES:
+    if path.suffix.lower() in _ATOMS:
         _check_there(path)
-        return {"file": str(path), "kind": "atoms", "format": "XYZ", **xyz.describe_xyz(path)}
+        name, reader = _ATOMS[path.suffix.lower()]
+        atoms = reader(path)
+        species = dict(sorted(Counter(atoms.species.tolist()).items()))
+        return {"file": str(path), "kind": "atoms", "format": name, "n_atoms": len(atoms), "species": species}
     found = _find(path)
     out: dict[str, Any] = {
         "file": str(path),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
-from splatom.io import mrc, npz, omezarr, tiff, xyz
+from splatom.io import cif, mrc, npz, omezarr, table, tiff, xyz
 from splatom.io._fields import is_image, series_fields, volume_fields
 from splatom.io._save import replacing
 from splatom.io.errors import FileFault
@@ -30,7 +30,8 @@ def write(path: str | Path, value: Value) -> Path:
     ``.mrc .st .ali``       a series, with ``.rawtlt`` beside it, and ``.xf`` if it has shifts or an oblique axis
     ``.mrc .rec .map``      a volume, with voxel size and origin
     ``.tif``, ``.zarr``     series, images and volumes, with all but mask and std (OME-Zarr in nm)
-    ``.xyz``                atoms (extended XYZ, Å)
+    ``.xyz .csv``           atoms with all that is known of each (extended XYZ or a table, Å)
+    ``.cif``                atoms' places and species, in a box around them
     ======================  ==================================================================================
 
     The file appears at once and whole: it is written beside its place and renamed.
@@ -53,12 +54,12 @@ def write(path: str | Path, value: Value) -> Path:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    table = _WRITERS.get(type(value))
-    if table is None:
+    writers = _WRITERS.get(type(value))
+    if writers is None:
         raise FileFault(path, f"cannot hold a {type(value).__name__}; write a {', '.join(_names())}")
-    writer = table.get(suffix)
+    writer = writers.get(suffix)
     if writer is None:
-        raise FileFault(path, f"a {type(value).__name__} is written as {' '.join(table)}, not as '{suffix}'")
+        raise FileFault(path, f"a {type(value).__name__} is written as {' '.join(writers)}, not as '{suffix}'")
     if suffix not in omezarr.SUFFIXES and path.is_dir():
         raise FileFault(path, "is a folder; give a file's name")
     writer(path, value)
@@ -157,6 +158,16 @@ def _xyz(path: Path, atoms: Atoms) -> None:
         fresh.write_text(xyz.xyz_text(atoms), encoding="utf-8")
 
 
+def _table(path: Path, atoms: Atoms) -> None:
+    with replacing(path) as (fresh,):
+        fresh.write_text(table.table_text(atoms), encoding="utf-8")
+
+
+def _cif(path: Path, atoms: Atoms) -> None:
+    with replacing(path) as (fresh,):
+        cif.write_cif(fresh, atoms)
+
+
 _WRITERS: dict[type, dict[str, Callable[[Path, Any], None]]] = {
     TiltSeries: {
         ".npz": _series_npz,
@@ -177,6 +188,6 @@ _WRITERS: dict[type, dict[str, Callable[[Path, Any], None]]] = {
         ".tiff": _tiff,
         ".zarr": _zarr,
     },
-    Atoms: {".xyz": _xyz, ".extxyz": _xyz},
+    Atoms: {".xyz": _xyz, ".extxyz": _xyz, ".csv": _table, ".cif": _cif},
     GaussianCloud: {".npz": _cloud_npz},
 }

@@ -8,7 +8,6 @@ so.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from splatom.data import Atoms, Provenance
 from splatom.io.errors import FileFault, faults
 
-__all__ = ["SUFFIXES", "describe_xyz", "read_xyz", "xyz_text"]
+__all__ = ["SUFFIXES", "read_xyz", "xyz_text"]
 
 SUFFIXES = (".xyz", ".extxyz")
 _PER_NM = 10.0
@@ -66,12 +65,6 @@ def read_xyz(path: Path) -> Atoms:
             provenance=Provenance(source=str(path), loading={"file": str(path), "format": "XYZ"}),
             **{name: numbers(name) for name in ("amplitude", *_MORE)},
         )
-
-
-def describe_xyz(path: Path) -> dict[str, Any]:
-    """Count the atoms of each species."""
-    atoms = read_xyz(path)
-    return {"n_atoms": len(atoms), "species": dict(sorted(Counter(atoms.species.tolist()).items()))}
 
 
 def xyz_text(atoms: Atoms) -> str:
