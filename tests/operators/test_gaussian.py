@@ -190,6 +190,55 @@ def test_what_is_off_the_field_is_not_there_and_what_is_on_its_edge_is_cut(backe
     assert float(corner.argmax()) == 16 * 16 - 1
 
 
+# ------------------------------------------------------------------------------------------------ splines
+def test_splines_draw_wide_gaussians_of_few_widths(geometry) -> None:
+    c, _, m = specimen(True, n=40)
+    s = PIXEL * torch.tensor([3.0, 4.0], dtype=torch.double)[torch.arange(40) % 2]
+    shifts = torch.zeros(len(geometry), 2, dtype=torch.double)
+    arguments = [t.requires_grad_() for t in (c, s, m, shifts)]
+    ours, exact = (projector(geometry, b)(c, s, m, shifts=shifts) for b in ("spline", "reference"))
+    near(ours, exact, 1e-4)
+    images = torch.randn(exact.shape, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    images = exact.detach() + 0.1 * images
+    for got, right in zip(
+        torch.autograd.grad((ours * images).sum(), arguments),
+        torch.autograd.grad((exact * images).sum(), arguments),
+        strict=True,
+    ):
+        near(got, right, 1e-3)
+    moves = [0.1 * PIXEL * torch.ones_like(t) for t in (c, s, m)]
+    one, two = (projector(geometry, b).tangent(c, s, m, *moves) for b in ("spline", "reference"))
+    near(one, two, 2e-3)
+
+
+def test_the_gradient_of_the_splines_is_the_derivative_of_what_they_draw() -> None:
+    geometry = GEOMETRIES["single axis"]
+    c, _, m = specimen(True, n=4)
+    p = projector(geometry, "spline", cutoff=5.3)
+    s = torch.full((4,), 2 * PIXEL, dtype=torch.double)
+    assert torch.autograd.gradcheck(lambda c, m: p(c, s, m), [c.requires_grad_(), m.requires_grad_()], fast_mode=True)
+    h = 1e-6 * PIXEL
+    wider = (p(c, s + h, m) - p(c, s - h, m)) / (2 * h)
+    near(p.tangent(c, s, m, 0 * c, torch.ones_like(s), 0 * m), wider, 1e-6)
+
+
+def test_splines_are_taken_unasked_only_where_they_win_and_refuse_what_they_cannot_draw() -> None:
+    from splatom.operators._splat_backends import _splines_win
+
+    assert _splines_win(10_000, 6.0, (128, 128), 4.5)
+    assert not _splines_win(10_000, 1.5, (128, 128), 4.5)
+    assert not _splines_win(100, 6.0, (512, 512), 4.5)
+    c, s, m = specimen(True)
+    p = projector(GEOMETRIES["single axis"], "spline")
+    with pytest.raises(ValueError, match="at most 8 widths"):
+        p(c, s, m)
+    with pytest.raises(ValueError, match="from 1 pixel on"):
+        p(c, torch.full_like(m, 0.5 * PIXEL), m)
+    with pytest.raises(ValueError, match="isotropic"):
+        p(*specimen(False))
+
+
+# ------------------------------------------------------------------------------------------------ behaviour
 def test_the_cpu_result_does_not_depend_on_the_other_gaussians_nor_on_their_order() -> None:
     c, s, m = (t.float() for t in specimen(True, n=400))
     p = projector(GEOMETRIES["single axis"], "cpu")

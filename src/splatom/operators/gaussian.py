@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from splatom.operators import _splat_reference
 from splatom.operators._gaussian_views import GaussianViews
+from splatom.operators._splat_backends import Splatter, splatter
 from splatom.operators._voxelise import voxelise
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class GaussianProjector:
         'cpu' or 'cuda'.
     backend : {'auto', 'reference', 'cpu', 'spline', 'triton'}
         'auto' takes the fast one of the device: numba on the CPU; Triton on CUDA where it is installed, else the plain
-        PyTorch reference.
+        PyTorch reference; and splines on the CPU where all Gaussians have one great width.
     cutoff : float
         Half-width of the window in which a Gaussian is drawn, in standard deviations. What lies outside is 0.001 % of
         the mass at 4.5 and 0.5 % at 3.
@@ -71,7 +71,7 @@ class GaussianProjector:
             raise ValueError(f"pixel size {pixel_size} nm and cutoff {cutoff} have to be positive")
         self.geometry, self.detector_shape, self.pixel_size = geometry, detector_shape, float(pixel_size)
         self.device, self.cutoff = device, float(cutoff)
-        self.backend = _chosen(backend, device)
+        self.backend, self._splatter = splatter(backend, device, detector_shape, self.cutoff)
         self._views = GaussianViews(geometry, detector_shape, self.pixel_size, device)
 
     @property
@@ -132,7 +132,7 @@ class GaussianProjector:
         Tensor (v, rows, columns)
         """
         columns, rows, var = self.seen(centres, spread, shifts=shifts, turns=turns)
-        out: Tensor = _Splat.apply(columns, rows, var, mass / self.pixel_size**2, self, tick)  # type: ignore[no-untyped-call]
+        out: Tensor = _Splat.apply(columns, rows, var, mass / self.pixel_size**2, self._splatter, tick)  # type: ignore[no-untyped-call]
         return out
 
     def tangent(
@@ -160,8 +160,8 @@ class GaussianProjector:
                 centres, spread, shifts, turns, d_centres, d_spread, d_shifts, d_turns
             )
             unit = self.pixel_size**-2
-            return self._tangent(
-                columns, rows, var, mass * unit, d_columns, d_rows, d_var, d_mass * unit, tick
+            return self._splatter.tangent(
+                columns, rows, var, mass * unit, d_columns, d_rows, d_var, d_mass * unit, tick=tick
             )
 
     def loss(
@@ -204,104 +204,25 @@ class GaussianProjector:
         backgrounds = mass.new_zeros(len(columns)) if backgrounds is None else backgrounds
         weights = (mass.new_ones(()) if weights is None else weights).to(mass.dtype).expand(measured.shape)
         out: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
-            columns, rows, var, mass / self.pixel_size**2, gains, backgrounds, measured, weights, residual, self, tick
-        )
+            columns, rows, var, mass / self.pixel_size**2, gains, backgrounds, measured, weights, residual,
+            self._splatter, tick,
+        )  # fmt: skip
         return out
-
-    # ---------------------------------------------------------------- two dimensions: the backends
-    def _splat(self, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, tick: Tick) -> Tensor:
-        arguments: Any = (self.detector_shape, self.cutoff, tick)
-        if self.backend == "cpu":
-            from splatom.operators import _splat_cpu
-
-            return _tensor(_splat_cpu.splat(*_arrays(columns, rows, var, mass), *arguments), mass)
-        return _splat_reference.splat(columns, rows, var, mass, *arguments)
-
-    def _gather(
-        self, images: Tensor, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, tick: Tick
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if self.backend == "cpu":
-            from splatom.operators import _splat_cpu
-
-            i, c, r, v, m = _arrays(images, columns, rows, var, mass)
-            found = _splat_cpu.gather(i, c, r, v, m, self.cutoff, tick)
-            a, b, c, d = (_tensor(f, mass) for f in found)
-            return a, b, c, d
-        return _splat_reference.gather(images, columns, rows, var, mass, self.cutoff, tick)
-
-    def _tangent(
-        self, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor,
-        d_columns: Tensor, d_rows: Tensor, d_var: Tensor, d_mass: Tensor, tick: Tick,
-    ) -> Tensor:  # fmt: skip
-        tensors: Any = (columns, rows, var, mass, d_columns, d_rows, d_var, d_mass)
-        arguments: Any = (self.detector_shape, self.cutoff, tick)
-        if self.backend == "cpu":
-            from splatom.operators import _splat_cpu
-
-            return _tensor(_splat_cpu.tangent(*_arrays(*tensors), *arguments), mass)
-        return _splat_reference.tangent(*tensors, *arguments)
-
-    def _compare(
-        self, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, gains: Tensor, backgrounds: Tensor,
-        measured: Tensor, weights: Tensor, residual: Tensor | None, tick: Tick,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
-        """Return (v, 3) loss and its derivatives by gain and background, and what was gathered."""
-        if self.backend == "cpu":
-            from splatom.operators import _splat_cpu
-
-            c, r, v, m, g, b = _arrays(columns, rows, var, mass, gains, backgrounds)
-            d, w = measured.detach().float().numpy(), weights.detach().float().numpy()
-            left = residual.numpy() if residual is not None and residual.dtype == torch.float32 else None
-            sums, found = _splat_cpu.value_and_gather(c, r, v, m, d, w, self.cutoff, g, b, left, tick)
-            if residual is not None and left is None:
-                raise ValueError("the CPU backend writes the residual as float32")
-            e, f, h, i = (_tensor(x, mass) for x in found)
-            return torch.from_numpy(sums).to(mass.dtype), (e, f, h, i)
-        drawn = self._splat(columns, rows, var, mass, tick)
-        left_over = gains[:, None, None] * drawn + backgrounds[:, None, None] - measured
-        pull = weights * left_over
-        sums_ = torch.stack([x.sum((1, 2)) for x in (0.5 * pull * left_over, pull * drawn, pull)], 1)
-        if residual is not None:
-            residual.copy_(left_over)
-        return sums_, self._gather(gains[:, None, None] * pull, columns, rows, var, mass, tick)
-
-
-def _chosen(backend: str, device: str) -> str:
-    if backend not in ("auto", "reference", "cpu", "spline", "triton"):
-        raise ValueError(f"backend is '{backend}'; it has to be auto, reference, cpu, spline or triton")
-    if backend != "auto":
-        return backend
-    if device == "cpu":
-        return "cpu"
-    try:
-        import triton  # noqa: F401
-    except ImportError:  # Windows, macOS
-        return "reference"
-    return "triton"
-
-
-def _arrays(*tensors: Tensor) -> list[Any]:
-    """Return tensors as contiguous float32 arrays."""
-    return [t.detach().to(torch.float32).contiguous().numpy() for t in tensors]
-
-
-def _tensor(array: Any, like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like.dtype)
 
 
 class _Splat(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, projector: GaussianProjector, tick: Tick
+        ctx: Any, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, splatter: Splatter, tick: Tick
     ) -> Tensor:
         ctx.save_for_backward(columns, rows, var, mass)
-        ctx.projector, ctx.tick = projector, tick
-        return projector._splat(columns, rows, var, mass, tick)
+        ctx.splatter, ctx.tick = splatter, tick
+        return splatter.splat(columns, rows, var, mass, tick)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         columns, rows, var, mass = ctx.saved_tensors
-        value, d_columns, d_rows, d_var = ctx.projector._gather(
+        value, d_columns, d_rows, d_var = ctx.splatter.gather(
             gradients[0].contiguous(), columns, rows, var, mass, ctx.tick
         )
         return d_columns, d_rows, d_var.sum(0) if var.ndim == 1 else d_var, value.sum(0), None, None
@@ -311,9 +232,9 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, columns: Tensor, rows: Tensor, var: Tensor, mass: Tensor, gains: Tensor, backgrounds: Tensor,
-        measured: Tensor, weights: Tensor, residual: Tensor | None, projector: GaussianProjector, tick: Tick,
+        measured: Tensor, weights: Tensor, residual: Tensor | None, splatter: Splatter, tick: Tick,
     ) -> Tensor:  # fmt: skip
-        sums, gathered = projector._compare(
+        sums, gathered = splatter.compare(
             columns, rows, var, mass, gains, backgrounds, measured, weights, residual, tick
         )
         ctx.save_for_backward(sums, *gathered)
