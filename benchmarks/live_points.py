@@ -1,9 +1,9 @@
 """How smooth the window stays while a fit of 5,000 Gaussians streams its centres into a Points layer.
 
 The fit is real: Adam on centres and masses against 30 views of 128 x 128, in the process beside the window. A timer of
-5 ms ticks in the window; the gaps between its ticks are what a user feels. Everything that an update does is counted
-but the drawing: the canvas is hidden, because software OpenGL takes about a second for a frame of so many points. Asked
-for: 4 updates a second, and the event loop held under 100 ms at the 99th percentile. Needs a display, or ``xvfb-run``.
+5 ms ticks in the window; the gaps between its ticks are what a user feels. All that an update does is counted but the
+drawing: the canvas is hidden, because software OpenGL takes about a second for a frame of so many points. Asked for: 4
+updates a second, and the event loop held under 100 ms at the 99th percentile. Needs a display, or ``xvfb-run``.
 
     python benchmarks/live_points.py
 """

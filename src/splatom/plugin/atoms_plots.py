@@ -46,9 +46,12 @@ def pairs(atoms: Atoms) -> tuple[dict[str, Any], str]:
     """Pair distribution against distance in Å, and a line of text."""
     from splatom.evaluate import pair_distribution
 
-    r, g = pair_distribution(atoms)
-    first = 10 * float(r[int(np.argmax(g))])
-    return {"all pairs": (10 * r, g)}, f"Highest at {first:.2f} Å. 1 is an even spread."
+    found = pair_distribution(atoms)
+    r, g = 10 * found.radius, found.g
+    seen = found.counts > 0
+    start = int(np.argmax(seen))  # below it no two atoms are as near
+    text = f"Highest at {float(r[int(np.argmax(g))]):.2f} Å; 1 is an even spread over the same body."
+    return {"all pairs": (r[max(0, start - 3) :], g[max(0, start - 3) :])}, text
 
 
 def amplitudes(atoms: Atoms) -> tuple[dict[str, Any], str]:
