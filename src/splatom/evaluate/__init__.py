@@ -5,11 +5,14 @@ from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssi
 from splatom.evaluate.matching import AtomMatch, match_atoms
 from splatom.evaluate.residuals import ReprojectionReport, r_factor, reprojection_report
 from splatom.evaluate.resolution import FscCurve, directional_fsc, fsc, half_sets
+from splatom.evaluate.structure import PairDistribution, coordination_numbers, nearest_neighbours, pair_distribution
 
 __all__ = [
     "AtomMatch",
     "FscCurve",
+    "PairDistribution",
     "ReprojectionReport",
+    "coordination_numbers",
     "data_range",
     "directional_fsc",
     "evaluate",
@@ -17,6 +20,8 @@ __all__ = [
     "fsc",
     "half_sets",
     "match_atoms",
+    "nearest_neighbours",
+    "pair_distribution",
     "psnr",
     "r_factor",
     "reprojection_report",

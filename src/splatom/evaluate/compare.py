@@ -25,7 +25,8 @@ def evaluate(result: Any, reference: Any, *, tolerance_nm: float = 0.1) -> dict[
     ----------
     result, reference : Volume, TiltSeries, Atoms, or array
         Two volumes, two series (the tilts they share are compared), two images (2-D arrays, or series of one tilt) or
-        two sets of atoms; a GaussianCloud counts as atoms at its centres.
+        two sets of atoms; a GaussianCloud counts as atoms at its centres. Atoms are matched after the best translation;
+        ``after_rotation`` gives the figures after the best rotation too.
     tolerance_nm : float
         Largest distance of a pair of atoms.
 
@@ -45,8 +46,7 @@ def evaluate(result: Any, reference: Any, *, tolerance_nm: float = 0.1) -> dict[
     if isinstance(result, Volume) and isinstance(reference, Volume):
         return _volumes(result, reference)
     if isinstance(result, Atoms) and isinstance(reference, Atoms):
-        found = {"kind": "atoms", "n_found": len(result), "n_truth": len(reference), "tolerance_nm": tolerance_nm}
-        return found | match_atoms(result, reference, tolerance_nm).to_dict()
+        return _atoms(result, reference, tolerance_nm)
     images = _as_image(result), _as_image(reference)
     if images[0] is not None and images[1] is not None:
         return {"kind": "images", "shape": list(images[1].shape), **_likeness(images[0], images[1])}
@@ -56,6 +56,14 @@ def evaluate(result: Any, reference: Any, *, tolerance_nm: float = 0.1) -> dict[
         f"cannot compare {_kind(result)} with {_kind(reference)}; give two volumes, two images, two series or two "
         "sets of atoms"
     )
+
+
+def _atoms(result: Atoms, reference: Atoms, tolerance_nm: float) -> dict[str, Any]:
+    counts = {"kind": "atoms", "n_found": len(result), "n_truth": len(reference), "tolerance_nm": tolerance_nm}
+    moved = match_atoms(result, reference, tolerance_nm)
+    turned = match_atoms(result, reference, tolerance_nm, remove_turn=True)
+    figures = {"recall": turned.recall, "precision": turned.precision, "rmsd_pm": turned.rmsd_pm}
+    return {**counts, **moved.to_dict(), "after_rotation": {"turn_degrees": turned.turn_degrees, **figures}}
 
 
 def _as_atoms(value: Any) -> Any:
