@@ -1,9 +1,9 @@
 """The Cramér-Rao bound of atom positions: what no unbiased method can beat, from the true model and the noise.
 
-Every atom is known by species, so its image is (abTEM's projected potential, blurred, no Gaussian). With white noise of
-σ per pixel the information matrix is JᵀJ/σ², coupled between all atoms whose images overlap in some view. Sums over
-pixels become integrals (pixels are half the blur's σ), so an entry depends on the projected offset d of two atoms alone,
-through the correlation of their images
+Every atom is known by species, so its image is: abTEM's projected potential, blurred, no Gaussian. White noise of σ
+a pixel gives the information matrix JᵀJ/σ², coupled between all atoms whose images overlap in some view. Sums over
+pixels become integrals (a pixel is half the blur's σ), so an entry depends on the projected offset d of two atoms
+alone, through the correlation of their images
 
     a(d) = ∫ g_i(u) g_j(u − d) du = 2π ∫ G_i(k) G_j(k) J0(2πkd) k dk :
 
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from _potentials import BLUR, NOISE
 from numba import njit, prange
 
+from _potentials import BLUR, NOISE
 from splatom.geometry import ViewGeometry
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def correlation(first: str, second: str) -> np.ndarray:
 
 @njit(parallel=True, cache=True)
 def _information(rows, columns, at, rotations, species, tables, step, reach, size):
-    """Return the part of the information matrix between two sets of atoms; of every atom x, y, z, then mass (size 4)."""
+    """Return the part of the information matrix between two sets of atoms; of each x, y, z, then mass (size 4)."""
     views = at.shape[1]
     matrix = np.zeros((len(rows) * size, len(columns) * size))
     for m in prange(len(rows)):
@@ -138,8 +138,8 @@ def bound(
 ) -> Bound:
     """Return the bound for ``atoms`` (Å, about the centre) seen whole in every view, ``pixel`` in Å.
 
-    Tilts about y couple neighbours along y only. So the matrix is block tridiagonal, with blocks D_k and B_k (k + 1, k),
-    and its inverse's diagonal blocks follow from S_k+1 = D_k+1 − B_k S_k⁻¹ B_kᵀ and, backwards,
+    Tilts about y couple neighbours along y only. So the matrix is block tridiagonal, with blocks D_k and
+    B_k (k + 1, k), and its inverse's diagonal blocks follow from S_k+1 = D_k+1 − B_k S_k⁻¹ B_kᵀ and, backwards,
     G_k = S_k⁻¹ + S_k⁻¹ B_kᵀ G_k+1 B_k S_k⁻¹.
     """
     elements = sorted(set(atoms.symbols))
