@@ -1,0 +1,183 @@
+"""DenZa-Gaussian."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from splatom.data import GaussianCloud, TiltSeries, Volume, option
+from splatom.methods.reconstruct._problem import ReconstructParams, choose_box, make_problem, prepared_series, preview
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from splatom.jobs.job import Job
+    from splatom.methods.reconstruct._denza_lattice import LatticeFit
+    from splatom.methods.reconstruct._problem import Box, Problem
+
+_BYTES_PER_VOXEL = 64
+_LOWEST = 2e-3  # of the matter's values: lighter Gaussians are pruned at the end
+_DOUBT = 0.3  # R above the noise's share from which on the angles are doubted
+
+
+class DenzaParams(ReconstructParams):
+    """A cloud of Gaussians with learnt scattering strengths: few tilts, sharp edges and gradual changes alike.
+
+    The specimen is a sum of 3-D Gaussians whose strengths per volume ("denza") are learnt, with a gain γ for each view
+    and a Fourier-amplitude term in the loss, after DenZa-Gaussian (Zhang, Li, Shao and Fu, arXiv 2604.04693). Of that
+    paper only the abstract was at hand, so all that follows is our reading. Denza is mass per volume, mass being
+    integrated intensity: the same in every view, so that the geometric part of γ is exactly 1. The rest of γ is a
+    least-squares gain of each view with mean log γ = 0. The Gaussians sit on the voxels and overlap; their masses are
+    found together, from coarse to fine, as a convex problem: squares weighted by the noise, the total variation of the
+    voxelised cloud, and the amplitude term by majorisation. Width and smoothing are those that predict held-out tilts
+    best, unless they are given.
+    """
+
+    method: Literal["denza"] = "denza"
+    iterations: int = option(80, "Iterations", "Full passes over all tilts.", live=True, ge=1, le=10_000)
+    weight: float | None = option(
+        None, "Weight", "Strength of the smoothing, relative to the noise; by default what predicts unseen tilts best.",
+        live=True, gt=0, le=1000,
+    )  # fmt: skip
+    width: float | None = option(
+        None, "Width", "Standard deviation of the Gaussians: narrow for sharp edges, wide for gradual changes; by "
+        "default what predicts unseen tilts best.", unit="pixels", ge=0.2, le=3.0,
+    )  # fmt: skip
+    denza: bool = option(
+        True, "Learn denza", "Fit the strength of every Gaussian; else it stays as SIRT gives it.", advanced=True
+    )
+    gain: bool = option(True, "Learn gains", "Fit a gain γ to each view, for drifts of dose and detector.", live=True)
+    fourier: float = option(
+        0.0, "Fourier term", "Share of the Fourier-amplitude term in the loss.", live=True, ge=0, le=0.9
+    )
+    cloud: Path | None = option(None, "Cloud", "Write the Gaussians into this file (.npz).", advanced=True)
+
+
+def run(series: TiltSeries, job: Job[DenzaParams]) -> Volume:
+    """Reconstruct a volume from a series, and write the cloud where it is asked for."""
+    target = job.params.cloud
+    if target is not None and not target.absolute().parent.is_dir():
+        raise ValueError(f"{target}: the folder {target.absolute().parent} does not exist")
+    volume, cloud = fit(series, job)
+    if target is not None:
+        from splatom.io import write
+
+        write(target, cloud)
+    return volume
+
+
+def fit(series: TiltSeries, job: Job[DenzaParams]) -> tuple[Volume, GaussianCloud]:
+    """Fit a cloud to a series; returns the volume it makes, and the cloud itself."""
+    from splatom.methods.reconstruct._denza_cloud import PREVIEW, Hand, lattice_cloud
+    from splatom.methods.reconstruct._memory import slabs
+
+    params, restored = job.params, job.restore()
+    if params.hold_out and not series.held_out.any():
+        series = series.holding_out(params.hold_out, job.seed)
+    kept = ~series.held_out & (series.weights > 0)
+    if kept.sum() < 3:
+        raise ValueError(f"{int(kept.sum())} tilts to fit; a cloud needs at least 3")
+    if series.held_out.any():
+        job.note(held_out=np.flatnonzero(series.held_out).tolist())
+    if not series.projections[kept].any():
+        raise ValueError("all projections are zero: there is nothing to fit")
+    box = choose_box(series, params, job.note)
+    series = prepared_series(series, box.film, params.subtract_background, job.note)
+    if len(slabs(series, box, _BYTES_PER_VOXEL, 0, job)) > 1:
+        raise MemoryError("a cloud is fitted whole and does not fit into the free memory: bin or crop the series")
+    problem = make_problem(series, box, None, job)
+    lattice, weight = _begun(series, box, problem, job, restored)
+    pixel = series.pixel_nm
+    hand, lowest = Hand(lattice, pixel), _LOWEST * lattice.scale
+    good = lattice.masses
+    with job.keeping_partial():
+        for step in range(lattice.steps + 1, 10**9):
+            now = job.params
+            if step > now.iterations:
+                break
+            if now.denza:
+                residual = lattice.advance(now.weight or weight, now.fourier, now.gain)
+            else:
+                residual = lattice.keep_as_it_is(now.gain)
+            loss = lattice.loss(residual)
+            if not np.isfinite(loss):
+                job.note(diverged=f"the fit diverged at pass {step}; the state before it is kept")
+                lattice.masses = good
+                break
+            good = lattice.masses
+            figures = _figures(lattice, problem, residual, job) | {"loss": loss}
+            figures["n_gaussians"] = float((good.abs() > lowest).sum())
+
+            def show() -> dict[str, Any]:
+                return {
+                    "cloud": lattice_cloud(lattice.masses, lattice.blur.sigma, pixel, lowest, PREVIEW),
+                    "volume": preview(lattice.density(), box, series),
+                }
+
+            def state() -> dict[str, Any]:
+                return {**lattice.state(), "sigma": lattice.blur.sigma, "weight": weight}
+
+            for edit in job.tick(step, now.iterations, show, figures=figures, state=state):
+                hand.apply(edit)
+    return _finished(series, box, problem, lattice, lowest, job)
+
+
+def _begun(
+    series: TiltSeries, box: Box, problem: Problem, job: Job[DenzaParams], restored: dict[str, Any] | None
+) -> tuple[LatticeFit, float]:
+    """Return the fit at its first pass, or as the checkpoint left it, and the weight chosen."""
+    from splatom.methods.reconstruct._denza_lattice import LatticeFit
+    from splatom.methods.reconstruct._denza_start import chosen, coarse_start, sirt_start, typical
+
+    params = job.params
+    if restored is not None:
+        lattice = LatticeFit(problem, float(restored["sigma"]), float(restored["scale"]), state=restored)
+        return lattice, float(restored["weight"])
+    if not params.denza:
+        masses = sirt_start(problem)
+        return LatticeFit(problem, params.width or 0.4, typical(masses), masses), params.weight or 1.0
+    start = coarse_start(series.with_(held_out=series.held_out), box, job)
+    scale = typical(start) or float(problem.data.abs().max()) / box.solved[0]
+    width, weight = chosen(series, box, job, scale, params.width, params.weight, params.fourier, params.gain)
+    return LatticeFit(problem, width, scale, start), weight
+
+
+def _figures(lattice: LatticeFit, problem: Problem, residual: Tensor, job: Job[DenzaParams]) -> dict[str, float]:
+    found = problem.r_factors(residual)
+    job.figures["r_per_tilt"] = found["r_per_tilt"]
+    free = problem.r_free(lattice.density()) if problem.held_projector is not None else None
+    return {"r": found["r"]} | ({} if free is None else {"r_free": free})
+
+
+def _finished(
+    series: TiltSeries, box: Box, problem: Problem, lattice: LatticeFit, lowest: float, job: Job[DenzaParams]
+) -> tuple[Volume, GaussianCloud]:
+    """Prune, voxelise, score; the volume is the voxelised cloud."""
+    from splatom.methods.reconstruct._denza_cloud import lattice_cloud
+
+    masses = lattice.masses
+    masses = masses.masked_fill(masses.abs() <= lowest, 0)
+    density = lattice.blur(masses)
+    cloud = lattice_cloud(masses, lattice.blur.sigma, series.pixel_nm, 0.0)
+    job.figures["n_gaussians"] = len(cloud)
+    with job.keeping_partial():
+        found = problem.r_factors(problem.data - lattice.gains * problem.forward(density))
+        job.figures.update(found)
+        free = problem.r_free(density)
+        if free is not None:
+            job.figures["r_free"] = free
+        noise = 0.8 * float((lattice.variance.sqrt() * (problem.weights > 0)).sum() / problem.data.abs().sum())
+        over = (found["r"] if free is None else free) - noise
+        if over > _DOUBT:
+            which = "R" if free is None else "R-free"
+            job.note(
+                warning=f"{which} is {over + noise:.2f}, of which the noise explains {noise:.2f}: more than {_DOUBT} "
+                "is left, so the angles or the alignment may not fit the data"
+            )
+    if job.params.gain:
+        job.note(gains=[round(float(g), 4) for g in lattice.gains.flatten()])
+    data = box.crop(density).cpu().numpy()
+    volume = Volume(np.ascontiguousarray(data), series.pixel_size, provenance=series.provenance)
+    return volume, cloud.with_(provenance=series.provenance)
