@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Atoms"]
 
 _ANGSTROM_PER_NM = 10.0
-_COLUMNS = ("amplitude", "b_factor", "occupancy", "confidence")
+_COLUMNS = ("amplitude", "b_factor", "occupancy", "confidence", "amplitude_sigma")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,8 @@ class Atoms:
     occupancy : array (n,), optional
     confidence : array (n,), optional
         Probability that the species is right, 0 to 1.
+    amplitude_sigma : array (n,), optional
+        One standard deviation of the amplitude.
     provenance : Provenance
     """
 
@@ -48,6 +50,7 @@ class Atoms:
     b_factor: NDArray[np.float64] | None = None
     occupancy: NDArray[np.float64] | None = None
     confidence: NDArray[np.float64] | None = None
+    amplitude_sigma: NDArray[np.float64] | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:

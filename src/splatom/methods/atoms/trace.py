@@ -258,7 +258,7 @@ def valley(heights: NDArray[np.float64], species: int | None = None) -> float:
     if len(heights) < 10:
         return float("-inf")
     root = np.sqrt(np.maximum(heights, 0))
-    edges = np.linspace(0, np.quantile(root, 0.998), 121)
+    edges = np.linspace(0, np.sort(root)[-3], 121)  # of a few outliers no more than two lie above
     density = gaussian_filter1d(np.histogram(root, edges)[0].astype(np.float64), 2.5, mode="constant")
     flat = 1e-6 * density.max()
     places, depths = [], []
@@ -269,9 +269,10 @@ def valley(heights: NDArray[np.float64], species: int | None = None) -> float:
             j += 1
         if j + 1 < len(density) and density[i - 1] > density[i] + flat and density[j + 1] > density[j] + flat:
             lower = np.flatnonzero(density[j + 1 :] < density[i])
-            hump = density[j + 1 : j + 1 + int(lower[0]) if len(lower) else None].max()
-            places.append((i + j) // 2)
-            depths.append(density[i] / min(density[:i].max(), hump) if hump > 0.002 * density.max() else 1.0)
+            hump = density[j + 1 : j + 1 + int(lower[0]) if len(lower) else None]
+            if hump.sum() > max(4, 0.001 * len(heights)):  # else a few stray maxima
+                places.append((i + j) // 2)
+                depths.append(density[i] / min(density[:i].max(), hump.max()))
         i = j + 1
     fit = [k for k, depth in enumerate(depths) if depth < (1.0 if species == 1 else _CLEAR)]
     if not fit:
