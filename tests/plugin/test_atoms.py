@@ -12,7 +12,7 @@ from splatom.data import Atoms, GaussianCloud, TiltSeries
 from splatom.geometry import ViewGeometry
 from splatom.io import read_atoms, write
 from splatom.plugin.atoms_inspect import facts_of
-from splatom.plugin.atoms_pictures import patches
+from splatom.plugin.atoms_pictures import calibrated, patches, predict_points
 from splatom.plugin.dock_atoms import AtomsDock, subset, takes_volume
 from splatom.plugin.layers import info
 from splatom.plugin.session import session_of
@@ -108,6 +108,19 @@ def test_the_patches_of_a_true_atom_leave_no_residual_and_those_of_a_dim_one_do(
         assert np.abs(good.difference).max() < 0.03 * good.measured.max()
         x, y = (round(c) for c in bad.centre)
         assert bad.difference[y, x] > 5 * np.abs(good.difference).max()
+
+
+def test_patches_use_the_views_as_they_were_fitted(cube: Atoms, views: TiltSeries) -> None:
+    from scipy.spatial.transform import Rotation
+
+    rng = np.random.default_rng(1)
+    shifts, turns = rng.normal(0, 1.0, (21, 2)), rng.normal(0, 0.5, (21, 3))
+    true = ViewGeometry(Rotation.from_rotvec(turns, degrees=True).as_matrix() @ views.geometry.rotations, shifts)
+    seen = views.with_(projections=project_atoms(cube, true, (SIDE, SIDE), PIXEL, tail_nm=0))
+    notes = {"calibration": {"shifts_pixels": shifts.tolist(), "turns_degrees": turns.tolist()}}
+    as_given, as_fitted = (predict_points(cube, s, 8).r for s in (seen, calibrated(seen, notes)))
+    assert as_fitted < 0.05 < 0.2 < as_given  # the rest: pixels that integrate
+    assert calibrated(seen, {"calibration": {"shifts_pixels": [[0, 0]], "turns_degrees": [[0, 0, 0]]}}) is seen
 
 
 def test_residual_patches_are_drawn_for_the_pick(dock: Any, found: Any, qtbot: Any) -> None:

@@ -95,6 +95,11 @@ class ColourRow(QWidget):
         if by == "residual":
             self._ask_residual()
 
+    def showEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
+        super().showEvent(event)
+        if self._layer is not None and self.combo.currentData() == "residual":
+            self._ask_residual()
+
     def _points(self) -> Any:
         return self._value if self._run is None else self._run.live.cloud
 

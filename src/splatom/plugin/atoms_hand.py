@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries
+from splatom.plugin.atoms_pictures import calibrated
 from splatom.plugin.choices import follow
 from splatom.plugin.layers import info, set_points, to_layer
 from splatom.plugin.points import chosen, colouring, drawn, features_of
@@ -24,7 +25,8 @@ __all__ = ["AtomsHand", "is_points"]
 
 def is_points(layer: Any) -> bool:
     """Whether a layer shows atoms or Gaussians that are complete, not a preview."""
-    return isinstance(info(layer).get("value"), Atoms | GaussianCloud)
+    known = info(layer)
+    return isinstance(known.get("value"), Atoms | GaussianCloud) and not known.get("live")
 
 
 class AtomsHand(QObject):
@@ -50,6 +52,7 @@ class AtomsHand(QObject):
         super().__init__(parent)
         self._session = session
         self.layer: Any = None
+        self._of_run: tuple[Any, TiltSeries] | None = None  # a run and its series, calibrated
         self._before: list[Atoms | GaussianCloud] = []  # values before each relabelling
         self._of = np.zeros(0, np.int64)  # which atom each row of the layer is
 
@@ -61,10 +64,13 @@ class AtomsHand(QObject):
 
     @property
     def series(self) -> TiltSeries | None:
-        """The tilts that the atoms were found in, or those in hand."""
+        """The tilts that the atoms were found in, with the views as they were fitted; else those in hand."""
         run = self._session.run_of(self.layer) if self.layer is not None else None
-        data = None if run is None else run.data
-        return data if isinstance(data, TiltSeries) else self._session.series
+        if run is None or not isinstance(run.data, TiltSeries):
+            return self._session.series
+        if self._of_run is None or self._of_run[0] is not run:
+            self._of_run = (run, calibrated(run.data, run.outcome.notes if run.outcome is not None else None))
+        return self._of_run[1]
 
     def set_layer(self, layer: Any) -> None:
         """Take another layer in hand."""

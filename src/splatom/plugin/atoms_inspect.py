@@ -66,6 +66,8 @@ def facts_of(value: Any, picked: np.ndarray) -> list[tuple[str, str]]:
             continue
         chosen = np.asarray(values)[picked]
         text = f"{chosen[0]:.4g}" if len(picked) == 1 else f"{chosen.mean():.4g} ± {chosen.std():.2g}"
+        if name == "amplitude" and len(picked) == 1 and getattr(value, "amplitude_sigma", None) is not None:
+            text += f" ± {value.amplitude_sigma[picked[0]]:.2g}"
         label = {"width": "width σ", "uncertainty": "uncertainty (1σ, 3-D)"}.get(name, name)
         out.append((label, f"{text} {units.get(name, '')}".rstrip()))
     if len(picked) == 1 and isinstance(value, Atoms) and value.sigma_zyx is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from splatom.data import TiltSeries
     from splatom.geometry import ViewGeometry
 
-__all__ = ["ASSUMED_WIDTH", "Patch", "patches", "points_image", "predict_points", "residual_at"]
+__all__ = ["ASSUMED_WIDTH", "Patch", "calibrated", "patches", "points_image", "predict_points", "residual_at"]
 
 #: Width in nm of atoms whose own is not known.
 ASSUMED_WIDTH = 0.05
@@ -50,6 +50,37 @@ class Patch:
     def difference(self) -> NDArray[np.float32]:
         """Measured less predicted."""
         return self.measured - self.predicted
+
+
+def calibrated(series: TiltSeries, notes: dict[str, Any] | None) -> TiltSeries:
+    """Return a series with the shifts and turns of its views that a fit of atoms found along with them.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    notes : dict, optional
+        Of the run. ``calibration`` has ``shifts_pixels`` (views, 2) and ``turns_degrees`` (views, 3): rotation vectors
+        in the view's frame (column, row, beam), applied after the view's rotation. Without it, or where it is of other
+        views than all or those fitted, the series stays as it is.
+    """
+    found = (notes or {}).get("calibration") or {}
+    if not {"shifts_pixels", "turns_degrees"} <= set(found):
+        return series
+    from scipy.spatial.transform import Rotation
+
+    from splatom.geometry import ViewGeometry
+
+    shifts, turns = np.asarray(found["shifts_pixels"]), np.asarray(found["turns_degrees"])
+    views = np.arange(len(series))
+    if len(shifts) != len(views):
+        held = (notes or {}).get("held_out")
+        views = np.setdiff1d(views, held if held is not None else np.flatnonzero(series.held_out))
+    if shifts.shape != (len(views), 2) or turns.shape != (len(views), 3):
+        return series
+    rotations, moved = np.array(series.geometry.rotations), np.array(series.geometry.shifts)
+    rotations[views] = Rotation.from_rotvec(turns, degrees=True).as_matrix() @ rotations[views]
+    moved[views] += shifts
+    return series.with_(geometry=ViewGeometry(rotations, moved))
 
 
 def _gaussians(value: GaussianCloud | Atoms) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

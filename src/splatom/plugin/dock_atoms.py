@@ -67,6 +67,7 @@ class AtomsDock(QWidget):
         self.hand = AtomsHand(self.session, self)
         self.choice = LayerChoice(viewer, is_points, newest=True)
         self.choice.setToolTip("The atoms, or Gaussians, that this dock works on")
+        self.choice.setPlaceholderText("none yet")
         self.colour, self.filter = ColourRow(), FilterRow(self.hand)
         self.pick, self.all = QCheckBox("Pick in the viewer"), QCheckBox("hidden too")
         self.export = QPushButton("Export…")
@@ -185,8 +186,8 @@ class AtomsDock(QWidget):
         self.pick.setChecked(False)
 
     def _coloured(self) -> None:
-        self.colour.set_layer(self.hand.layer, self.hand.value, self.hand.series)
         self.colour.setVisible(self.hand.layer is not None)
+        self.colour.set_layer(self.hand.layer, self.hand.value, self.hand.series)
 
     def _pick(self, on: bool) -> None:
         layer = self.hand.layer

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSlider, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
-from splatom.plugin.atoms_pictures import predict_points
+from splatom.plugin.atoms_pictures import calibrated, predict_points
 from splatom.plugin.choices import follow
 from splatom.plugin.later import Later
 from splatom.plugin.live import parts_of
@@ -144,6 +144,8 @@ class MonitorDock(QWidget):
         rest = {k.replace("_", " "): v for k, v in curves.items() if k not in _RATIOS}
         self.others.set_curves(rest)
         self.tabs.setTabEnabled(1, bool(rest))
+        if rest and not any(k in curves for k in _RATIOS):
+            self.tabs.setCurrentIndex(1)
         self._show_bars()
         if run is not None:
             self._predict_soon()
@@ -161,7 +163,9 @@ class MonitorDock(QWidget):
         if series is None or values is None or self.run is None:
             self._tilts = np.zeros(0, int)
             self.bars.set_values([], [])
+            self.bars.setVisible(self.run is None or not self.run.curves)  # a method that scores no tilt has no bars
             return
+        self.bars.show()
         notes = self.run.outcome.notes if self.run.outcome is not None else None
         held = held_out_of(series, self.run.params, notes, self.run.seed)
         self._tilts = residual_angles(series, held, len(values))
@@ -224,6 +228,8 @@ class MonitorDock(QWidget):
         self._predicted_at = time.monotonic()
         self._fitted = not isinstance(model, Volume)
         how = predict_points if self._fitted else predict
+        if self._fitted and self.run.outcome is not None:
+            series = calibrated(series, self.run.outcome.notes)
         self._later.ask(how, model, series, min(self.tilt.value(), len(series) - 1))
 
     def _show_prediction(self, found: Prediction) -> None:

@@ -106,7 +106,7 @@ class Live:
         if kind == "points":
             layer.features = {}  # the table is filled when the user may need it: it slows every update
             layer.editable = False
-            layer.events.data.connect(self._name_new)
+            layer.events.data.connect(self._edited)
             self._keep_in_hand(value)
             self.colouring(value)
         elif kind_of(value) == "volume":
@@ -177,11 +177,15 @@ class Live:
             "Resume hands that to the fit."
         )
 
-    def _name_new(self, event: Any) -> None:
+    def _edited(self, event: Any) -> None:
         """Mark added points as new: napari gives them what is in the table for the point selected last."""
-        table = self.points.features if self.points is not None else {}
-        if self.held and "id" in table and str(getattr(event, "action", "")) == "added":
+        if not self.held or self.points is None:
+            return
+        table, action = self.points.features, str(getattr(event, "action", ""))
+        if action == "added" and "id" in table:
             table.iloc[list(event.data_indices), table.columns.get_loc("id")] = NEW
+        if action in ("added", "removed", "changed"):
+            self._session.run_updated.emit(self._run)
 
     def unsent(self) -> list[dict[str, Any]]:
         """Return the edits that the run does not have yet."""
