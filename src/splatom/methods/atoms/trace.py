@@ -80,7 +80,7 @@ def run(data: Volume | TiltSeries, job: Job[TraceParams]) -> Atoms:
         If the input is neither, an element is unknown, or no peak is found.
     """
     from splatom.methods.atoms import _peaks
-    from splatom.methods.atoms._species import atomic_numbers, by_amplitude
+    from splatom.methods.atoms._species import atomic_numbers, by_amplitude, relative_scattering
 
     elements = job.params.elements or ()
     atomic_numbers(elements)
@@ -114,7 +114,7 @@ def run(data: Volume | TiltSeries, job: Job[TraceParams]) -> Atoms:
         typical = float(np.median(heights[heights > _otsu(heights)])) if len(heights) > 1 else float(heights[0])
         threshold = params.threshold * typical
     else:
-        threshold = valley(heights, len(elements) or None)
+        threshold = valley(heights, float(relative_scattering(elements).min()) if elements else None)
     job.note(threshold=_short(threshold), maxima=len(heights))
     keep = np.flatnonzero(heights > threshold)[: params.most]
     positions, heights = positions[keep], heights[keep]
@@ -239,7 +239,7 @@ def _otsu(values: NDArray[np.float64]) -> float:
     return float((v[cut] + v[cut + 1]) / 2)
 
 
-def valley(heights: NDArray[np.float64], species: int | None = None) -> float:
+def valley(heights: NDArray[np.float64], lightest: float | None = None) -> float:
     """Return the emptiest height between the maxima of noise and those of atoms.
 
     In the smoothed histogram of the heights' square roots, a valley is a place that is lower than some hump on either
@@ -250,8 +250,8 @@ def valley(heights: NDArray[np.float64], species: int | None = None) -> float:
     ----------
     heights : array (n,)
         Of all maxima.
-    species : int, optional
-        How many elements were named.
+    lightest : float, optional
+        Scattering of the lightest element named as a share of the heaviest's; 1 for a single one.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -274,8 +274,15 @@ def valley(heights: NDArray[np.float64], species: int | None = None) -> float:
                 places.append((i + j) // 2)
                 depths.append(density[i] / min(density[:i].max(), hump.max()))
         i = j + 1
-    fit = [k for k, depth in enumerate(depths) if depth < (1.0 if species == 1 else _CLEAR)]
-    if not fit:
-        return _otsu(heights)
-    chosen = places[min(fit, key=lambda k: depths[k]) if species == 1 else fit[0]]
-    return float(((edges[chosen] + edges[chosen + 1]) / 2) ** 2)
+    at = ((edges[:-1] + edges[1:]) / 2) ** 2
+    if lightest == 1:
+        return float(at[places[int(np.argmin(depths))]]) if places else _otsu(heights)
+    clear = [p for p, depth in zip(places, depths, strict=True) if depth < _CLEAR]
+    if lightest is None:
+        return float(at[clear[0]]) if clear else _otsu(heights)
+    heaviest = float(np.median(heights[heights > (at[clear[-1]] if clear else _otsu(heights))]))
+    limit = heaviest * lightest**0.7  # neighbours' tails raise light atoms above their share
+    if clear and at[clear[0]] < limit:
+        return float(at[clear[0]])
+    faint = [(depth, p) for p, depth in zip(places, depths, strict=True) if at[p] < limit]
+    return float(at[min(faint)[1]]) if faint else 0.6 * limit
