@@ -32,10 +32,14 @@ def _exp(t):  # type: ignore[no-untyped-def]
 @compiled
 def window(centre, half, size):  # type: ignore[no-untyped-def]
     """First pixel and number of pixels within half of a centre and inside the image."""
-    if not (centre + half >= 0 and centre - half <= size - 1):
+    low, high = centre - half, min(centre + half, f32(size - 1))
+    if not (high >= ZERO and low <= high):
         return 0, 0
-    first = max(0, math.ceil(centre - half))
-    return first, min(size - 1, math.floor(centre + half)) - first + 1
+    # Conversion cuts off: of what is not negative that is the floor. Calls of floor and ceil cost more than the rest.
+    first = np.int64(max(low, ZERO))
+    if f32(first) < low:
+        first += 1
+    return first, np.int64(high) - first + 1
 
 
 @compiled

@@ -1,9 +1,9 @@
 """Splatting of 2-D Gaussians on the CPU, compiled by numba; :mod:`splatom.operators._splat_reference` defines it.
 
-Each view is one piece of work with an image of its own, so that threads share nothing and the result does not depend on
-their number. The rows of a window are whole multiples of eight pixels, with weights of zero where the window has ended
-(they may reach into the next row: nothing is added there); the loops over them become vector operations. Arithmetic is
-float32.
+Each piece of work draws whole views, in an image of its own, so that threads share nothing and the result does not
+depend on their number. The rows of a window are whole multiples of eight pixels, with weights of zero where the window
+has ended (they may reach into the next row: nothing is added there); the loops over them become vector operations.
+Arithmetic is float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splatom.operators._cpu import each
+from splatom.operators._cpu import each, threads
 from splatom.operators._splat_1d import HALF, LANES, ONE, TWO_PI, ZERO, compiled, f32, padded, ramp, weights, window
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["gather", "splat", "tangent", "value_and_gather"]
 
+_ROWS = 3  # rows of zeros after an image: kernels read four rows at a time
+_PIECE = 100_000  # Gaussians × views in a piece of work: some 10 ms
+TWO, THREE = f32(2), f32(3)
+
 # ------------------------------------------------------------------------------------------------ isotropic
 @compiled
 def _draw_isotropic(image, size, columns, rows, var, mass, cutoff):  # type: ignore[no-untyped-def]
-    """Add Gaussians to a flat image with eight pixels to spare at its end."""
+    """Add Gaussians to a flat image with some pixels to spare at its end."""
     stride, steps = size[1], ramp(max(size))
     wx, wy = np.empty_like(steps), np.empty_like(steps)
     for g in range(len(columns)):
@@ -52,6 +56,7 @@ def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_co
     """Sum a flat image under Gaussians and their derivatives, by way of its moments there."""
     stride, steps = size[1], ramp(max(size))
     wx, wx1, wx2, wy = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
+    step = np.uintp(stride)
     for g in range(len(columns)):
         v = var[g]
         half = cutoff * math.sqrt(v)
@@ -66,19 +71,26 @@ def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_co
                 d = x + steps[k]
                 wx1[k] = wx[k] * d
                 wx2[k] = wx[k] * d * d
-            for j in range(nr):
-                d0, d1, d2 = ZERO, ZERO, ZERO
-                p = np.uintp((r0 + j) * stride + c0)
-                for k in range(n):
-                    seen = image[p + k]
-                    d0 += seen * wx[k]
-                    d1 += seen * wx1[k]
-                    d2 += seen * wx2[k]
+            for j in range(0, nr, 4):  # four rows at a time: fewer sums across a vector; weights past nr are zero
+                a0, a1, a2, a3 = wy[j], wy[j + 1], wy[j + 2], wy[j + 3]
                 d = y + steps[j]
-                s += wy[j] * d0
-                sx += wy[j] * d1
-                sy += wy[j] * d * d0
-                ss += wy[j] * (d2 + d * d * d0)
+                b1, b2, b3 = a1 * (d + ONE), a2 * (d + TWO), a3 * (d + THREE)
+                b0, c1, c2, c3 = a0 * d, b1 * (d + ONE), b2 * (d + TWO), b3 * (d + THREE)
+                q0 = b0 * d
+                p0 = np.uintp((r0 + j) * stride + c0)
+                p1, p2, p3 = p0 + step, p0 + step + step, p0 + step + step + step
+                m, mx, my, mm = ZERO, ZERO, ZERO, ZERO
+                for k in range(n):
+                    u0, u1, u2, u3 = image[p0 + k], image[p1 + k], image[p2 + k], image[p3 + k]
+                    t0 = a0 * u0 + a1 * u1 + a2 * u2 + a3 * u3
+                    m += wx[k] * t0
+                    mx += wx1[k] * t0
+                    my += wx[k] * (b0 * u0 + b1 * u1 + b2 * u2 + b3 * u3)
+                    mm += wx2[k] * t0 + wx[k] * (q0 * u0 + c1 * u1 + c2 * u2 + c3 * u3)
+                s += m
+                sx += mx
+                sy += my
+                ss += mm
         a = ONE / (TWO_PI * v)
         b = a * mass[g] / v
         value[g], d_columns[g], d_rows[g] = a * s, b * sx, b * sy
@@ -246,52 +258,85 @@ def _residual(flat, measured, weights, gain, background, out):  # type: ignore[n
     return loss, d_gain, d_background
 
 
-def _flat(shape: tuple[int, int]) -> Array:
-    return np.zeros(shape[0] * shape[1] + LANES, np.float32)
+@compiled
+def _flat(shape):  # type: ignore[no-untyped-def]
+    return np.zeros((shape[0] + _ROWS) * shape[1] + LANES, np.float32)
 
 
-def _of(var: Array, view: int) -> Array:
-    return var if var.ndim == 1 else var[view]
+@compiled
+def _draw(flat, size, columns, rows, var, mass, cutoff):  # type: ignore[no-untyped-def]
+    if var.ndim == 1:
+        _draw_isotropic(flat, size, columns, rows, var, mass, cutoff)
+    else:
+        _draw_anisotropic(flat, size, columns, rows, var, mass, cutoff)
 
 
-def _splat_view(view: int, out: Array, columns: Array, rows: Array, var: Array, mass: Array, cutoff: Any) -> None:
-    flat, draw = _flat(out.shape[1:]), _draw_isotropic if var.ndim == 1 else _draw_anisotropic
-    draw(flat, out.shape[1:], columns[view], rows[view], _of(var, view), mass, cutoff)
-    out[view] = flat[:-LANES].reshape(out.shape[1:])
+@compiled
+def _collect(flat, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var):  # type: ignore[no-untyped-def]
+    if var.ndim == 1:
+        _gather_isotropic(flat, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var)
+    else:
+        _gather_anisotropic(flat, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var)
 
 
-def _gather_flat(
-    flat: Array, view: int, size: Any, columns: Array, rows: Array, var: Array, mass: Array, cutoff: Any, out: Any
-) -> None:
-    collect = _gather_isotropic if var.ndim == 1 else _gather_anisotropic
-    collect(flat, size, columns[view], rows[view], _of(var, view), mass, cutoff, *(o[view] for o in out))
+@compiled
+def _splat_views(first, last, out, columns, rows, var, mass, cutoff):  # type: ignore[no-untyped-def]
+    size = out.shape[1:]
+    flat = _flat(size)
+    pixels = flat[: size[0] * size[1]]
+    for v in range(first, last):
+        flat[:] = ZERO
+        _draw(flat, size, columns[v], rows[v], var[v], mass, cutoff)
+        out[v] = pixels.reshape(size)
 
 
-def _gather_view(view: int, images: Array, *arguments: Any) -> None:
-    flat = _flat(images.shape[1:])
-    flat[:-LANES] = images[view].ravel()
-    _gather_flat(flat, view, images.shape[1:], *arguments)
+@compiled
+def _gather_views(first, last, images, columns, rows, var, mass, cutoff, out):  # type: ignore[no-untyped-def]
+    size = images.shape[1:]
+    flat = _flat(size)
+    pixels = flat[: size[0] * size[1]].reshape(size)
+    for v in range(first, last):
+        pixels[:] = images[v]
+        _collect(
+            flat, size, columns[v], rows[v], var[v], mass, cutoff, out[0][v], out[1][v], out[2][v], out[3][v]
+        )
 
 
-def _fused_view(
-    view: int, measured: Array, weights: Array, gains: Array, backgrounds: Array, residual: Array, sums: Any,
-    columns: Array, rows: Array, var: Array, mass: Array, cutoff: Any, out: Any,
-) -> None:  # fmt: skip
-    flat, size = _flat(measured.shape[1:]), measured.shape[1:]
-    draw = _draw_isotropic if var.ndim == 1 else _draw_anisotropic
-    draw(flat, size, columns[view], rows[view], _of(var, view), mass, cutoff)
-    sums[view] = _residual(flat, measured[view], weights[view], gains[view], backgrounds[view], residual[view])
-    _gather_flat(flat, view, size, columns, rows, var, mass, cutoff, out)
+@compiled
+def _fused_views(  # type: ignore[no-untyped-def]
+    first, last, measured, weights, gains, backgrounds, residual, sums, columns, rows, var, mass, cutoff, out
+):
+    size = measured.shape[1:]
+    flat = _flat(size)
+    for v in range(first, last):
+        flat[:] = ZERO
+        _draw(flat, size, columns[v], rows[v], var[v], mass, cutoff)
+        found = _residual(flat, measured[v], weights[v], gains[v], backgrounds[v], residual[v])
+        sums[v, 0], sums[v, 1], sums[v, 2] = found
+        flat[size[0] * size[1] :] = ZERO
+        _collect(
+            flat, size, columns[v], rows[v], var[v], mass, cutoff, out[0][v], out[1][v], out[2][v], out[3][v]
+        )
 
 
-def _tangent_view(view: int, out: Array, columns: Array, rows: Array, var: Array, mass: Array, *rest: Any) -> None:
-    d_columns, d_rows, d_var, d_mass, cutoff = rest
-    flat, draw = _flat(out.shape[1:]), _tangent_isotropic if var.ndim == 1 else _tangent_anisotropic
-    draw(
-        flat, out.shape[1:], columns[view], rows[view], _of(var, view), mass,
-        d_columns[view], d_rows[view], _of(d_var, view), d_mass, cutoff,
-    )  # fmt: skip
-    out[view] = flat[:-LANES].reshape(out.shape[1:])
+@compiled
+def _tangent_views(  # type: ignore[no-untyped-def]
+    first, last, out, columns, rows, var, mass, d_columns, d_rows, d_var, d_mass, cutoff
+):
+    size = out.shape[1:]
+    flat = _flat(size)
+    pixels = flat[: size[0] * size[1]]
+    for v in range(first, last):
+        flat[:] = ZERO
+        if var.ndim == 2:
+            _tangent_isotropic(
+                flat, size, columns[v], rows[v], var[v], mass, d_columns[v], d_rows[v], d_var[v], d_mass, cutoff
+            )
+        else:
+            _tangent_anisotropic(
+                flat, size, columns[v], rows[v], var[v], mass, d_columns[v], d_rows[v], d_var[v], d_mass, cutoff
+            )
+        out[v] = pixels.reshape(size)
 
 
 # ------------------------------------------------------------------------------------------------ all views
@@ -302,12 +347,26 @@ def _gathered(columns: Array, var: Array) -> tuple[Array, Array, Array, Array]:
     return a, b, c, np.empty(last, np.float32)
 
 
+def _in_views(var: Array, views: int) -> Array:
+    """Return the same variance for every view, without a copy."""
+    return np.broadcast_to(var, (views, *var.shape)) if var.ndim == 1 else var
+
+
+def _pieces(function: Any, columns: Array, *arguments: Any) -> Any:
+    """Yield calls for a few views each: enough pieces for every thread, and short ones, so that a stop is soon felt."""
+    views, n = columns.shape
+    step = max(1, min(-(-views // (4 * threads())), _PIECE // max(n, 1)))
+    for first in range(0, views, step):
+        yield function, first, min(first + step, views), *arguments
+
+
 def splat(
     columns: Array, rows: Array, var: Array, mass: Array, shape: tuple[int, int], cutoff: float, tick: Tick = None
 ) -> Array:
     """Sum Gaussians into images (v, rows, columns); see the reference."""
     out = np.empty((len(columns), *shape), np.float32)
-    each(((_splat_view, v, out, columns, rows, var, mass, f32(cutoff)) for v in range(len(columns))), tick)
+    var = _in_views(var, len(columns))
+    each(_pieces(_splat_views, columns, out, columns, rows, var, mass, f32(cutoff)), tick)
     return out
 
 
@@ -316,7 +375,8 @@ def gather(
 ) -> tuple[Array, Array, Array, Array]:
     """Sum images (v, rows, columns) under each Gaussian and its derivatives; see the reference."""
     out = _gathered(columns, var)
-    each(((_gather_view, v, images, columns, rows, var, mass, f32(cutoff), out) for v in range(len(columns))), tick)
+    var = _in_views(var, len(columns))
+    each(_pieces(_gather_views, columns, images, columns, rows, var, mass, f32(cutoff), out), tick)
     return out
 
 
@@ -327,8 +387,9 @@ def tangent(
 ) -> Array:  # fmt: skip
     """Change (v, rows, columns) of the images along a change of the arguments; see the reference."""
     out = np.empty((len(columns), *shape), np.float32)
+    var, d_var = (_in_views(t, len(columns)) for t in (var, d_var))
     rest = (d_columns, d_rows, d_var, d_mass, f32(cutoff))
-    each(((_tangent_view, v, out, columns, rows, var, mass, *rest) for v in range(len(columns))), tick)
+    each(_pieces(_tangent_views, columns, out, columns, rows, var, mass, *rest), tick)
     return out
 
 
@@ -363,6 +424,7 @@ def value_and_gather(
     gains = np.ones(views, np.float32) if gains is None else gains
     backgrounds = np.zeros(views, np.float32) if backgrounds is None else backgrounds
     residual = np.empty_like(measured) if residual is None else residual
+    var = _in_views(var, views)
     rest = (measured, weights, gains, backgrounds, residual, sums, columns, rows, var, mass, f32(cutoff), out)
-    each(((_fused_view, v, *rest) for v in range(views)), tick)
+    each(_pieces(_fused_views, columns, *rest), tick)
     return sums, out
