@@ -55,7 +55,7 @@ def _draw_isotropic(image, size, columns, rows, var, mass, cutoff):  # type: ign
 def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_columns, d_rows, d_var):  # type: ignore[no-untyped-def]
     """Sum a flat image under Gaussians and their derivatives, by way of its moments there."""
     stride, steps = size[1], ramp(max(size))
-    wx, wx1, wx2, wy = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
+    wx, wy = np.empty_like(steps), np.empty_like(steps)
     step = np.uintp(stride)
     for g in range(len(columns)):
         v = var[g]
@@ -67,10 +67,6 @@ def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_co
             n, x, y = padded(nc), f32(c0) - columns[g], f32(r0) - rows[g]
             weights(wx, steps, nc, x, v)
             weights(wy, steps, nr, y, v)
-            for k in range(n):
-                d = x + steps[k]
-                wx1[k] = wx[k] * d
-                wx2[k] = wx[k] * d * d
             for j in range(0, nr, 4):  # four rows at a time: fewer sums across a vector; weights past nr are zero
                 a0, a1, a2, a3 = wy[j], wy[j + 1], wy[j + 2], wy[j + 3]
                 d = y + steps[j]
@@ -82,11 +78,12 @@ def _gather_isotropic(image, size, columns, rows, var, mass, cutoff, value, d_co
                 m, mx, my, mm = ZERO, ZERO, ZERO, ZERO
                 for k in range(n):
                     u0, u1, u2, u3 = image[p0 + k], image[p1 + k], image[p2 + k], image[p3 + k]
-                    t0 = a0 * u0 + a1 * u1 + a2 * u2 + a3 * u3
-                    m += wx[k] * t0
-                    mx += wx1[k] * t0
-                    my += wx[k] * (b0 * u0 + b1 * u1 + b2 * u2 + b3 * u3)
-                    mm += wx2[k] * t0 + wx[k] * (q0 * u0 + c1 * u1 + c2 * u2 + c3 * u3)
+                    w, e = wx[k], x + steps[k]
+                    seen = w * (a0 * u0 + a1 * u1 + a2 * u2 + a3 * u3)
+                    m += seen
+                    mx += seen * e
+                    my += w * (b0 * u0 + b1 * u1 + b2 * u2 + b3 * u3)
+                    mm += seen * e * e + w * (q0 * u0 + c1 * u1 + c2 * u2 + c3 * u3)
                 s += m
                 sx += mx
                 sy += my
