@@ -75,6 +75,37 @@ class Studio:
         return run
 
 
+def atoms(studio: Studio) -> None:
+    """Show a fit of atoms on its way, an atom that it found, and the structure."""
+    viewer = studio.viewer
+    viewer.layers.clear()
+    viewer.open_sample("splatom", "atoms")
+    dock = studio.dock("Atoms", 440)
+    dock.panel.combo.setCurrentText("gaussian-atoms")
+    dock.panel.form.set_value(type(dock.panel.form.value())(elements=("Au",)))
+    dock.panel.run_button.click()
+    run = dock.panel.run
+    if not wait_for(lambda: run.live.points is not None or not run.active) or run.live.points is None:
+        raise SystemExit("gaussian-atoms showed no atoms")
+    dock.panel.pause_button.click()
+    viewer.dims.ndisplay = 3
+    studio.shoot("atoms_live")
+    dock.panel.pause_button.click()
+    wait_for(lambda: not run.active)
+    viewer.dims.ndisplay = 2
+    dock.pick.setChecked(True)
+    dock.inspector.number.setValue(len(run.result) // 2)
+    settle(3)
+    studio.shoot("atoms_inspect")
+    dock.tabs.setCurrentIndex(2)
+    dock.plots.kind.setCurrentIndex(1)
+    dock.colour.combo.setCurrentText("uncertainty")
+    viewer.dims.ndisplay = 3
+    settle(3)
+    studio.shoot("atoms_plots")
+    viewer.dims.ndisplay = 2
+
+
 def main() -> int:
     IMAGES.mkdir(exist_ok=True)
     studio = Studio()
@@ -131,6 +162,8 @@ def main() -> int:
     settle(2)
     studio.shoot("main")
     viewer.dims.ndisplay = 2
+
+    atoms(studio)
 
     # Alignment: the same specimen, with the shifts that a stage would leave.
     viewer.layers.clear()

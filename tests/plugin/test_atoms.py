@@ -11,6 +11,7 @@ import pytest
 from splatom.data import Atoms, GaussianCloud, TiltSeries
 from splatom.geometry import ViewGeometry
 from splatom.io import read_atoms, write
+from splatom.methods import find
 from splatom.plugin.atoms_inspect import facts_of
 from splatom.plugin.atoms_pictures import calibrated, patches, predict_points
 from splatom.plugin.dock_atoms import AtomsDock, subset, takes_volume
@@ -81,17 +82,50 @@ def test_atoms_are_traced_in_the_tilts_and_taken_in_hand(dock: Any, cube: Atoms,
     assert dock.source.layer.name == "views"  # a preview is no input
 
 
+@pytest.mark.slow
+def test_a_running_fit_of_atoms_is_watched_and_edited(
+    window: Any, views: TiltSeries, cube: Atoms, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a process, as users have it: PyTorch's optimisers load Triton, which a window on software OpenGL cannot bear.
+    monkeypatch.setenv("SPLATOM_EXECUTOR", "process")
+    session_of(window).add(views, "views")
+    dock = AtomsDock(window)
+    qtbot.addWidget(dock)
+    dock.show()
+    model = find()["atoms", "gaussian-atoms"].params
+    dock.panel.set_params("gaussian-atoms", model(rounds=40, uncertainty=False))
+    dock.panel.run_button.click()
+    run = dock.panel.run
+    qtbot.waitUntil(lambda: run.live.points is not None or not run.active, timeout=240_000)
+    assert run.active, run.outcome.error
+    dock.panel.pause_button.click()
+    qtbot.wait(2000)
+    layer = run.live.points
+    gone = int(layer.features["id"][0])
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert dock.panel.undo_button.isEnabled()
+    dock.panel.pause_button.click()
+    qtbot.waitUntil(lambda: run.snapshot.edits >= 1, timeout=120_000)
+    assert gone not in run.live.cloud.ids
+    dock.panel.stop_button.click()
+    qtbot.waitUntil(lambda: not run.active, timeout=60_000)
+    assert run.layers[0] is layer
+    assert isinstance(dock.hand.value, Atoms)
+    far = np.linalg.norm(dock.hand.value.positions_zyx[:, None] - cube.positions_zyx, axis=2).min(axis=0)
+    assert np.median(far) < 0.01
+
+
 def test_a_picked_atom_is_told_in_physical_units(dock: Any, found: Any, cube: Atoms) -> None:
     dock.inspector.number.setValue(5)
     assert found.selected_data == {5}
     table = dock.inspector.table
     rows = {table.item(r, 0).text(): table.item(r, 1).text() for r in range(table.rowCount())}
-    z, _, x = 10 * cube.positions_zyx[5]
-    assert rows["x"].startswith(f"{x:.3f}".replace("-", "−"))
-    assert rows["z"].startswith(f"{z:.3f}".replace("-", "−"))
+    z, y, x = 10 * cube.positions_zyx[5]
+    assert rows["x, y, z"] == f"{x:.3f} · {y:.3f} · {z:.3f} Å".replace("-", "−")
     assert rows["width σ"] == "60 pm"
     assert rows["species"] == "Fe"
-    assert rows["uncertainty (1σ, 3-D)"] == f"{np.sqrt(12):.4g} pm"
+    assert rows["σ in space"] == f"{np.sqrt(12):.4g} pm"
     assert dock.inspector.hint.isHidden()
     found.selected_data = {0, 1}
     assert dict(facts_of(cube, np.array([0, 1])))["distance"] == "3.000 Å"

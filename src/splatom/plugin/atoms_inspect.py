@@ -31,7 +31,7 @@ from splatom.plugin.runner import MessageBar
 
 __all__ = ["Inspector", "facts_of"]
 
-_SIDE = 92  # pixels of the screen that a patch is drawn in
+_SIDE = 84  # pixels of the screen that a patch is drawn in
 _ROWS = 3
 _EMPTY = "No atom is picked. Tick 'Pick in the viewer' and click one, or give its number above."
 
@@ -49,7 +49,7 @@ def facts_of(value: Any, picked: np.ndarray) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
     if len(picked) == 1:
         out.append(("atom", f"{int(ids_of(value)[picked[0]])}"))
-        out += [(f"{axis}", _minus(f"{v:.3f} Å")) for axis, v in zip("xyz", places[0], strict=True)]
+        out.append(("x, y, z", _minus(" · ".join(f"{v:.3f}" for v in places[0]) + " Å")))
         if value.species is not None:
             out.insert(1, ("species", str(value.species[picked[0]])))
     else:
@@ -68,7 +68,7 @@ def facts_of(value: Any, picked: np.ndarray) -> list[tuple[str, str]]:
         text = f"{chosen[0]:.4g}" if len(picked) == 1 else f"{chosen.mean():.4g} ± {chosen.std():.2g}"
         if name == "amplitude" and len(picked) == 1 and getattr(value, "amplitude_sigma", None) is not None:
             text += f" ± {value.amplitude_sigma[picked[0]]:.2g}"
-        label = {"width": "width σ", "uncertainty": "uncertainty (1σ, 3-D)"}.get(name, name)
+        label = {"width": "width σ", "uncertainty": "σ in space"}.get(name, name)
         out.append((label, f"{text} {units.get(name, '')}".rstrip()))
     if len(picked) == 1 and isinstance(value, Atoms) and value.sigma_zyx is not None:
         sigma = 1000 * value.sigma_zyx[picked[0]][::-1]
@@ -110,7 +110,8 @@ class Inspector(QWidget):
         self.table.verticalHeader().hide()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.species, self.relabel, self.undo = QComboBox(), QPushButton("Relabel"), QPushButton("Undo")
         self.species.setEditable(True)

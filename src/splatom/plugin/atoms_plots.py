@@ -81,7 +81,6 @@ class Lines(Plot):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self.curves: dict[str, tuple[Any, Any]] = {}
-        self.plot.getPlotItem().layout.setContentsMargins(0, 8, 8, 6)  # room for the outermost labels
         self.legend = QLabel()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         self.legend.setAlignment(Qt.AlignmentFlag.AlignHCenter)

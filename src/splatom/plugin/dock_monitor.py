@@ -260,7 +260,7 @@ class MonitorDock(QWidget):
 def _status(run: Run | None) -> str:
     """Return one line about a run."""
     if run is None:
-        return "No run yet. Start one in the dock Reconstruct; it shows here while it runs and after."
+        return "No run yet. Start one in the dock Reconstruct or Atoms; it shows here while it runs and after."
     words = [run.handle.status if run.active else run.outcome.status]
     if run.active and run.snapshot is not None:
         words.append(f"step {run.snapshot.step} of {run.snapshot.total}")

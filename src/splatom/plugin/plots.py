@@ -41,6 +41,7 @@ class Plot(QWidget):
         self.plot = pg.PlotWidget(background=None)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
+        self.plot.getPlotItem().layout.setContentsMargins(0, 8, 8, 6)  # room for the outermost labels
         self.plot.setLabel("bottom", x)
         self.plot.setLabel("left", y)
         for side in ("bottom", "left"):
