@@ -64,9 +64,9 @@ class LatticeFit:
         data = problem.data
         self.noise = noise_model(data)
         self.variance = variances(data, *self.noise)
-        self._weights = problem.weights / self.variance
-        self._root = self._weights.sqrt()
-        self._limit = self._sensitivity()
+        self.weights = problem.weights / self.variance
+        self._root = self.weights.sqrt()
+        self.limit = self._sensitivity()
         self._precondition()
 
         def array(name: str, default: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class LatticeFit:
     # ---------------------------------------------------------------- before the first pass
     def _sensitivity(self) -> Tensor:
         """√(Aᵀ W 1), what noise is projected back onto each voxel; where nothing is seen, a little."""
-        seen = self.problem.adjoint((self._weights + torch.zeros_like(self.problem.data)).contiguous())
+        seen = self.problem.adjoint((self.weights + torch.zeros_like(self.problem.data)).contiguous())
         usual = float(seen[seen > 0].median()) if bool((seen > 0).any()) else 1.0
         return seen.clamp_min_(1e-3 * usual).sqrt_()
 
@@ -105,8 +105,8 @@ class LatticeFit:
         generator = torch.Generator().manual_seed(0)
         v = torch.rand(problem.data.shape, generator=generator).to(problem.data.device)
         # Voxels that are seen with little weight, behind much matter, take longer steps.
-        wanted = self._limit.median()
-        reach = (wanted / self._limit).square_().clamp_(0.1, _LONGEST)
+        wanted = self.limit.median()
+        reach = (wanted / self.limit).square_().clamp_(0.1, _LONGEST)
         norm = 1.0
         for _ in range(8):
             seen = problem.adjoint((self._root * self._filter(v, half)).contiguous())
@@ -142,19 +142,19 @@ class LatticeFit:
         density = self.blur(self.ahead, self._density, check)
         predicted = problem.forward(density)
         if learn_gains and self.steps % _GAINS_EVERY == 0 and self.steps > 0:
-            self.gains = closed_form_gains(predicted, problem.data, self._weights)
+            self.gains = closed_form_gains(predicted, problem.data, self.weights)
         predicted = predicted * self.gains
         residual = problem.data - predicted
         wanted = -residual
         if fourier > 0 and self.steps >= _TARGET_EVERY:
             if self.steps % _TARGET_EVERY == 0:
-                self._target = amplitude_target(predicted, problem.data, self._weights, self.variance)
+                self._target = amplitude_target(predicted, problem.data, self.weights, self.variance)
             wanted = wanted.add(self._target - problem.data, alpha=-fourier)
         wanted *= self._root
         spectrum = torch.fft.rfft(self._p, dim=-1) + self._filter_step * torch.fft.rfft(wanted, dim=-1)
         spectrum /= 1 + self._filter_step
         self._p = torch.fft.irfft(spectrum, n=residual.shape[-1], dim=-1)
-        dual_step(self._q, density, self._tv_step, weight * self._limit, check)
+        dual_step(self._q, density, self._tv_step, weight * self.limit, check)
         back = problem.adjoint((self._p * self._root * self.gains).contiguous(), self._back)
         add_divergence(back, self._q, check)
         new = torch.addcmul(self.masses, self.blur(back, density, check), self._tau, value=-1)
@@ -175,7 +175,7 @@ class LatticeFit:
         """Make a pass that fits the gains alone; returns the residual. For the ablation of learnable denza."""
         predicted = self.problem.forward(self.blur(self.masses, self._density, self.problem.check))
         if learn_gains:
-            self.gains = closed_form_gains(predicted, self.problem.data, self._weights)
+            self.gains = closed_form_gains(predicted, self.problem.data, self.weights)
         self.steps += 1
         return self.problem.data - self.gains * predicted
 
@@ -194,8 +194,8 @@ class LatticeFit:
 
     def loss(self, residual: Tensor) -> float:
         """Return the mean weighted square of a residual: about 1 where the noise alone is left."""
-        measured = max(int((self._weights > 0).sum()), 1)
-        return float((self._weights * residual.square()).sum(dtype=torch.float64)) / measured
+        measured = max(int((self.weights > 0).sum()), 1)
+        return float((self.weights * residual.square()).sum(dtype=torch.float64)) / measured
 
     # ---------------------------------------------------------------- the user's hand, checkpoints
     def replace(self, masses: Tensor, blocked: Tensor | None) -> None:

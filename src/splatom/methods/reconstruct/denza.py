@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from splatom.jobs.job import Job
     from splatom.methods.reconstruct._denza_lattice import LatticeFit
+    from splatom.methods.reconstruct._denza_refine import Refinement
     from splatom.methods.reconstruct._problem import Box, Problem
 
 _BYTES_PER_VOXEL = 64
@@ -49,6 +51,10 @@ class DenzaParams(ReconstructParams):
         True, "Learn denza", "Fit the strength of every Gaussian; else it stays as SIRT gives it.", advanced=True
     )
     gain: bool = option(True, "Learn gains", "Fit a gain γ to each view, for drifts of dose and detector.", live=True)
+    refine: int = option(
+        0, "Refine", "Further passes in which the Gaussians move, stretch, turn and split: smaller clouds follow edges "
+        "better, at several times the cost of a pass.", ge=0, le=10_000, advanced=True,
+    )  # fmt: skip
     fourier: float = option(
         0.0, "Fourier term", "Share of the Fourier-amplitude term in the loss.", live=True, ge=0, le=0.9
     )
@@ -70,7 +76,8 @@ def run(series: TiltSeries, job: Job[DenzaParams]) -> Volume:
 
 def fit(series: TiltSeries, job: Job[DenzaParams]) -> tuple[Volume, GaussianCloud]:
     """Fit a cloud to a series; returns the volume it makes, and the cloud itself."""
-    from splatom.methods.reconstruct._denza_cloud import PREVIEW, Hand, lattice_cloud
+    from splatom.methods.reconstruct._denza_cloud import lattice_cloud
+    from splatom.methods.reconstruct._denza_refine import Refinement
     from splatom.methods.reconstruct._memory import slabs
 
     params, restored = job.params, job.restore()
@@ -89,39 +96,94 @@ def fit(series: TiltSeries, job: Job[DenzaParams]) -> tuple[Volume, GaussianClou
         raise MemoryError("a cloud is fitted whole and does not fit into the free memory: bin or crop the series")
     problem = make_problem(series, box, None, job)
     lattice, weight = _begun(series, box, problem, job, restored)
-    pixel = series.pixel_nm
-    hand, lowest = Hand(lattice, pixel), _LOWEST * lattice.scale
-    good = lattice.masses
+    lowest = _LOWEST * lattice.scale
+    free: Refinement | None = None
     with job.keeping_partial():
-        for step in range(lattice.steps + 1, 10**9):
-            now = job.params
-            if step > now.iterations:
-                break
-            if now.denza:
-                residual = lattice.advance(now.weight or weight, now.fourier, now.gain)
-            else:
-                residual = lattice.keep_as_it_is(now.gain)
-            loss = lattice.loss(residual)
-            if not np.isfinite(loss):
-                job.note(diverged=f"the fit diverged at pass {step}; the state before it is kept")
-                lattice.masses = good
-                break
-            good = lattice.masses
-            figures = _figures(lattice, problem, residual, job) | {"loss": loss}
-            figures["n_gaussians"] = float((good.abs() > lowest).sum())
+        _masses(series, box, problem, lattice, weight, lowest, job)
+        if params.refine:
+            start = lattice_cloud(lattice.masses, lattice.blur.sigma, series.pixel_nm, lowest)
+            held = restored if restored is not None and "free" in restored else None
+            free = Refinement(lattice, start, series.pixel_nm, held)
+            _refine(series, box, problem, lattice, free, weight, job)
+    if free is None:
+        kept_masses = lattice.masses.masked_fill(lattice.masses.abs() <= lowest, 0)
+        cloud = lattice_cloud(kept_masses, lattice.blur.sigma, series.pixel_nm, 0.0)
+        density = lattice.blur(kept_masses)
+    else:
+        cloud = free.cloud()
+        density = free.still_density()
+    _score(problem, lattice, density, job)
+    job.figures["n_gaussians"] = len(cloud)
+    data = box.crop(density).cpu().numpy()
+    volume = Volume(np.ascontiguousarray(data), series.pixel_size, provenance=series.provenance)
+    return volume, cloud.with_(provenance=series.provenance)
 
-            def show() -> dict[str, Any]:
-                return {
-                    "cloud": lattice_cloud(lattice.masses, lattice.blur.sigma, pixel, lowest, PREVIEW),
-                    "volume": preview(lattice.density(), box, series),
-                }
 
-            def state() -> dict[str, Any]:
-                return {**lattice.state(), "sigma": lattice.blur.sigma, "weight": weight}
+def _masses(
+    series: TiltSeries, box: Box, problem: Problem, lattice: LatticeFit, weight: float, lowest: float,
+    job: Job[DenzaParams],
+) -> None:  # fmt: skip
+    """Make the passes of the lattice fit: the masses of Gaussians that stay where they are."""
+    from splatom.methods.reconstruct._denza_cloud import PREVIEW, Hand, lattice_cloud
 
-            for edit in job.tick(step, now.iterations, show, figures=figures, state=state):
-                hand.apply(edit)
-    return _finished(series, box, problem, lattice, lowest, job)
+    pixel, good = series.pixel_nm, lattice.masses
+    hand = Hand(lattice, pixel)
+
+    def show() -> dict[str, Any]:
+        return {
+            "cloud": lattice_cloud(lattice.masses, lattice.blur.sigma, pixel, lowest, PREVIEW),
+            "volume": preview(lattice.density(), box, series),
+        }
+
+    def state() -> dict[str, Any]:
+        return {**lattice.state(), "sigma": lattice.blur.sigma, "weight": weight}
+
+    while lattice.steps < job.params.iterations:
+        now = job.params
+        if now.denza:
+            residual = lattice.advance(now.weight or weight, now.fourier, now.gain)
+        else:
+            residual = lattice.keep_as_it_is(now.gain)
+        loss = lattice.loss(residual)
+        if not np.isfinite(loss):
+            job.note(diverged=f"the fit diverged at pass {lattice.steps}; the state before it is kept")
+            lattice.masses = good
+            return
+        good = lattice.masses
+        figures = _figures(lattice.density, problem, residual, job)
+        figures |= {"loss": loss, "n_gaussians": float((good.abs() > lowest).sum())}
+        for edit in job.tick(lattice.steps, now.iterations + now.refine, show, figures=figures, state=state):
+            hand.apply(edit)
+
+
+def _refine(
+    series: TiltSeries, box: Box, problem: Problem, lattice: LatticeFit, free: Refinement, weight: float,
+    job: Job[DenzaParams],
+) -> None:  # fmt: skip
+    """Make the passes in which Gaussians move, stretch and turn."""
+    from splatom.methods.reconstruct._denza_cloud import PREVIEW
+
+    def show() -> dict[str, Any]:
+        return {"cloud": free.cloud(PREVIEW), "volume": preview(free.still_density(), box, series)}
+
+    def state() -> dict[str, Any]:
+        return {**lattice.state(), **free.state(), "sigma": lattice.blur.sigma, "weight": weight}
+
+    good = free.cloud()
+    while free.steps < job.params.refine:
+        now = job.params
+        residual, loss = free.advance(now.weight or weight)
+        if not np.isfinite(loss):
+            job.note(diverged=f"the refinement diverged at pass {free.steps}; an earlier state is kept")
+            free.take(good)
+            return
+        if free.steps % 10 == 0:
+            good = free.cloud()
+        figures = _figures(free.still_density, problem, residual, job)
+        figures |= {"loss": lattice.loss(residual), "n_gaussians": float(free.count)}
+        done, total = lattice.steps + free.steps, now.iterations + now.refine
+        for edit in job.tick(done, total, show, figures=figures, state=state):
+            free.apply(edit)
 
 
 def _begun(
@@ -129,6 +191,7 @@ def _begun(
 ) -> tuple[LatticeFit, float]:
     """Return the fit at its first pass, or as the checkpoint left it, and the weight chosen."""
     from splatom.methods.reconstruct._denza_lattice import LatticeFit
+    from splatom.methods.reconstruct._denza_refine import NARROWEST
     from splatom.methods.reconstruct._denza_start import chosen, coarse_start, sirt_start, typical
 
     params = job.params
@@ -138,30 +201,25 @@ def _begun(
     if not params.denza:
         masses = sirt_start(problem)
         return LatticeFit(problem, params.width or 0.4, typical(masses), masses), params.weight or 1.0
-    start = coarse_start(series.with_(held_out=series.held_out), box, job)
+    start = coarse_start(series, box, job)
     scale = typical(start) or float(problem.data.abs().max()) / box.solved[0]
     width, weight = chosen(series, box, job, scale, params.width, params.weight, params.fourier, params.gain)
+    if params.refine:
+        width = max(width, NARROWEST)
     return LatticeFit(problem, width, scale, start), weight
 
 
-def _figures(lattice: LatticeFit, problem: Problem, residual: Tensor, job: Job[DenzaParams]) -> dict[str, float]:
+def _figures(
+    density: Callable[[], Tensor], problem: Problem, residual: Tensor, job: Job[DenzaParams]
+) -> dict[str, float]:
     found = problem.r_factors(residual)
     job.figures["r_per_tilt"] = found["r_per_tilt"]
-    free = problem.r_free(lattice.density()) if problem.held_projector is not None else None
+    free = problem.r_free(density()) if problem.held_projector is not None else None
     return {"r": found["r"]} | ({} if free is None else {"r_free": free})
 
 
-def _finished(
-    series: TiltSeries, box: Box, problem: Problem, lattice: LatticeFit, lowest: float, job: Job[DenzaParams]
-) -> tuple[Volume, GaussianCloud]:
-    """Prune, voxelise, score; the volume is the voxelised cloud."""
-    from splatom.methods.reconstruct._denza_cloud import lattice_cloud
-
-    masses = lattice.masses
-    masses = masses.masked_fill(masses.abs() <= lowest, 0)
-    density = lattice.blur(masses)
-    cloud = lattice_cloud(masses, lattice.blur.sigma, series.pixel_nm, 0.0)
-    job.figures["n_gaussians"] = len(cloud)
+def _score(problem: Problem, lattice: LatticeFit, density: Tensor, job: Job[DenzaParams]) -> None:
+    """Put the final figures into the report, and doubt the angles where the noise explains too little."""
     with job.keeping_partial():
         found = problem.r_factors(problem.data - lattice.gains * problem.forward(density))
         job.figures.update(found)
@@ -178,6 +236,3 @@ def _finished(
             )
     if job.params.gain:
         job.note(gains=[round(float(g), 4) for g in lattice.gains.flatten()])
-    data = box.crop(density).cpu().numpy()
-    volume = Volume(np.ascontiguousarray(data), series.pixel_size, provenance=series.provenance)
-    return volume, cloud.with_(provenance=series.provenance)
