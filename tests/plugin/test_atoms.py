@@ -111,7 +111,9 @@ def test_a_running_fit_of_atoms_is_watched_and_edited(
     dock.panel.stop_button.click()
     qtbot.waitUntil(lambda: not run.active, timeout=60_000)
     assert run.layers[0] is layer
-    assert isinstance(dock.hand.value, Atoms)
+    assert run.outcome.error is None, run.outcome.error
+    assert run.outcome.status == "stopped"
+    assert dock.hand.value is run.result
     far = np.linalg.norm(dock.hand.value.positions_zyx[:, None] - cube.positions_zyx, axis=2).min(axis=0)
     assert np.median(far) < 0.01
 
@@ -153,7 +155,7 @@ def test_patches_use_the_views_as_they_were_fitted(cube: Atoms, views: TiltSerie
     seen = views.with_(projections=project_atoms(cube, true, (SIDE, SIDE), PIXEL, tail_nm=0))
     notes = {"calibration": {"shifts_pixels": shifts.tolist(), "turns_degrees": turns.tolist()}}
     as_given, as_fitted = (predict_points(cube, s, 8).r for s in (seen, calibrated(seen, notes)))
-    assert as_fitted < 0.05 < 0.2 < as_given  # the rest: pixels that integrate
+    assert as_fitted < 0.05 < 0.15 < as_given  # the rest: pixels that integrate
     assert calibrated(seen, {"calibration": {"shifts_pixels": [[0, 0]], "turns_degrees": [[0, 0, 0]]}}) is seen
 
 
