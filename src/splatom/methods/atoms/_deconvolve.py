@@ -9,6 +9,7 @@ M. Teboulle, SIAM J. Imaging Sci. 2, 183, 2009).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,6 @@ class Deconvolution:
         self.projector = VoxelProjector(geometry, box, (rows, columns), device)
         y, x = torch.fft.fftfreq(rows)[:, None], torch.fft.rfftfreq(columns)[None]
         self._squared = (y.square() + x.square()).to(device)
-        self._scale: dict[float, float] = {}
 
     def _blurred(self, images: Tensor, sigma: float) -> Tensor:
         kernel = torch.exp(-2 * np.pi**2 * sigma**2 * self._squared)
@@ -65,14 +65,17 @@ class Deconvolution:
     def _adjoint(self, images: Tensor, sigma: float) -> Tensor:
         return self.projector.adjoint(self._blurred(self.weights * images, sigma).contiguous(), self.check)
 
-    def _largest(self, sigma: float) -> float:
-        """Largest eigenvalue of the normal operator, by power iteration from the flat volume it belongs to nearly."""
-        if sigma not in self._scale:
-            x = torch.ones(self.box, device=self.weights.device)
-            for _ in range(5):
-                x = self._adjoint(self._forward(x / x.norm(), sigma), sigma)
-            self._scale[sigma] = 1.1 * float(x.norm())
-        return self._scale[sigma]
+    @cached_property
+    def _largest(self) -> float:
+        """Largest eigenvalue of the normal operator, by power iteration from the flat volume that it nearly belongs to.
+
+        Without the blur, which makes it smaller, if anything: at frequency zero, where it is largest, by nothing.
+        """
+        x = torch.ones(self.box, device=self.weights.device)
+        for _ in range(4):
+            seen = self.projector.forward(x / x.norm(), self.check)
+            x = self.projector.adjoint((self.weights * seen).contiguous(), self.check)
+        return 1.05 * float(x.norm())
 
     def solve(
         self, data: Tensor, sigma: float, iterations: int, each: Callable[[int, Tensor], Any] | None = None
@@ -88,7 +91,7 @@ class Deconvolution:
         each : callable, optional
             Called after every iteration with its number and the estimate.
         """
-        step = 1 / self._largest(sigma)
+        step = 1 / self._largest
         x = torch.zeros(self.box, device=data.device)
         ahead, t = x, 1.0
         for number in range(1, iterations + 1):

@@ -82,6 +82,8 @@ class _Run:
     deconvolution: Deconvolution = field(init=False)
     last: State | None = None
     tied: Prior | None = None
+    start_passes: int = 0
+    birth_passes: int = 0
 
     def __post_init__(self) -> None:
         w, job = self.working, self.job
@@ -90,6 +92,9 @@ class _Run:
         self.deconvolution = Deconvolution(w.geometry, self.box, weights, job.device, job.check)
         self.edits = Edits(w.pixel)
         self.noise = w.noise
+        views = len(w.data)
+        self.start_passes = job.params.start_passes or min(100, max(30, 2000 // views))
+        self.birth_passes = max(10, self.start_passes // 5)
         self.size = float((data.abs() * (weights > 0)).sum())
 
     # ---------------------------------------------------------------- steps of the whole
@@ -98,7 +103,7 @@ class _Run:
         """Ticks of the whole run."""
         p = self.job.params
         rounds = (p.rounds - 1) * _STEPS + _LAST_STEPS
-        return int(p.start_passes + rounds + (p.samples if p.uncertainty else 0))
+        return int(self.start_passes + rounds + (p.samples if p.uncertainty else 0))
 
     def start(self) -> State:
         """Find the first atoms in a deconvolved volume."""
@@ -107,7 +112,7 @@ class _Run:
         def each(number: int, volume: torch.Tensor) -> None:
             job.tick(number, self.total)
 
-        points = self.deconvolution.solve(self.model.data, 0.9 * w.sigma, job.params.start_passes, each)
+        points = self.deconvolution.solve(self.model.data, 0.9 * w.sigma, self.start_passes, each)
         found = _fit.first_atoms(points, w.sigma)
         if len(found.mass) == 0:
             raise ValueError("no atom was found: the images hold no peaks of the expected width; give a width")
@@ -153,7 +158,7 @@ class _Run:
     def round(self, state: State, number: int) -> State:
         """Fit all atoms, then merge, take away and add some; the last round only fits."""
         job, last = self.job, number >= self.job.params.rounds - 1
-        begun = job.params.start_passes + number * _STEPS
+        begun = self.start_passes + number * _STEPS
         steps = _LAST_STEPS if last else _STEPS
         linear, done = None, 0
         while done < steps:
@@ -176,7 +181,10 @@ class _Run:
             return state
         state = self.revise(state, number)
         self.last = state
-        job.tick(begun + steps, self.total, self._preview(state), state=lambda: self.saved(state, number + 1))
+        edits = job.tick(begun + steps, self.total, self._preview(state), state=lambda: self.saved(state, number + 1))
+        if edits:  # they come with any tick, the last of a round too
+            state, self.tied = self.edits.apply(state, edits), None
+            self.last = state
         return state
 
     def revise(self, state: State, number: int) -> State:
@@ -193,7 +201,8 @@ class _Run:
         if p.births and number < p.rounds - 2:
             before = len(state)
             usual = float(state.mass.median())
-            state = _fit.born(linear, self.deconvolution, 1.08 * closest, 0.1 * usual, max(3, before // 8), 20)
+            most = max(3, before // 8)
+            state = _fit.born(linear, self.deconvolution, 1.08 * closest, 0.1 * usual, most, self.birth_passes)
             if len(state) > before:
                 linear = self.model.at(state)
         if number >= 1:
@@ -268,6 +277,8 @@ class _Run:
     def result(self, state: State, shape: tuple[int, int, int]) -> Atoms:
         """Return the atoms inside the field, with species and errors."""
         job, pixel = self.job, self.working.pixel
+        if job.stopped_at is not None:
+            self.model.check = lambda: None  # the stop was heard; heard again here, it would lose what there is
         linear = self.model.at(state)
         self.noise = residual_variance(linear, self.unknowns(state))
         job.figures.update(self.figures(linear))
@@ -332,7 +343,7 @@ class _Run:
         state = linear.state
         blank = {k: torch.zeros_like(getattr(state, k)[:1]).expand(int(held.sum()), *getattr(state, k).shape[1:])
                  for k in CALIBRATION}  # fmt: skip
-        part.filter = self.model.filter
+        part.filter, part.check = self.model.filter, self.model.check
         seen = part.at(state.with_(**{k: v.clone() for k, v in blank.items()}))
         measured, drawn, mask = part.data, seen.seen, (part.weights > 0).float()
         ones = mask.sum((1, 2))

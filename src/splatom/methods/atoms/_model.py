@@ -1,8 +1,8 @@
 """Atoms as Gaussians in the images of a tilt series: the model, its derivative and the adjoint of that.
 
-The image of a view v is gain_v · h ∗ Σ m_i N₂(pixel; P_v x_i + shift_v, w_c²) + background_v: every atom i is a Gaussian
-of mass m_i and of the width w_c of its class c, and h is a radial filter close to one that takes up what the image of
-an atom has that a Gaussian has not (its tails). Lengths are working pixels about the centre of the field.
+The image of a view v is gain_v · h ∗ Σ m_i N₂(pixel; P_v x_i + shift_v, w_c²) + background_v: an atom i is a Gaussian of
+mass m_i and of the width w_c of its class c, and h is a radial filter close to one that takes up what the image of an
+atom has that a Gaussian has not (its tails). Lengths are working pixels about the centre of the field.
 """
 
 from __future__ import annotations

@@ -32,9 +32,10 @@ class GaussianAtomsParams(MethodParams):
     rounds: int = option(
         6, "Rounds", "Of fitting all atoms, then merging, taking away and adding some.", live=True, ge=1, le=100
     )
-    start_passes: int = option(
-        100, "Start passes", "Iterations of the deconvolution whose peaks are the first atoms.", ge=5, le=2000,
-        advanced=True,
+    start_passes: int | None = option(
+        None, "Start passes",
+        "Iterations of the deconvolution whose peaks are the first atoms; by default more where there are fewer tilts.",
+        ge=5, le=2000, advanced=True,
     )  # fmt: skip
     width: float | None = option(
         None, "Width", "First guess of an atom's width σ; by default from the images' resolution.", unit="nm", gt=0,
