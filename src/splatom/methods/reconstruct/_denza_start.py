@@ -85,26 +85,31 @@ def chosen(
     """Return width (voxels) and weight of the smoothing: those given, or those that predict unseen tilts best.
 
     Every fifth tilt is held out of trial fits on the rows with the most contrast, first over the widths, then over the
-    weights. Where rows cannot be cut out (tilts that mix them) or tilts are too few, defaults are taken.
+    weights. Where rows cannot be cut out (tilts about several axes) or tilts are fewer than nine, defaults are taken.
     """
     if width is not None and weight is not None:
         return width, weight
     used = np.flatnonzero(~series.held_out & (series.weights > 0))
-    mixes = not series.geometry.is_single_axis or bool((series.geometry.shifts[:, 1] != 0).any())
-    if mixes or len(used) < 9:
+    if not series.geometry.is_single_axis or len(used) < 9:
         return width or WIDTH, weight or WEIGHT
     held = np.zeros(len(series), dtype=bool)
     held[used[2::5]] = True
     keep = np.isin(np.arange(len(series)), used)
+    # Rows that a shift along the axis may bring in from outside the part are not looked at.
+    margin = int(np.ceil(np.abs(series.geometry.shifts[used, 1]).max()))
+    high = min(_TRIAL_ROWS + 2 * margin, series.shape[1])
     contrast = series.projections[used].std(axis=2).mean(axis=0)
-    high = min(_TRIAL_ROWS, series.shape[1])
-    sums = np.convolve(contrast, np.ones(high), mode="valid")
-    rows = slice(int(sums.argmax()), int(sums.argmax()) + high)
+    first = int(np.convolve(contrast, np.ones(high), mode="valid").argmax())
+    rows = slice(first, first + high)
+    mask = None if series.mask is None else np.array(series.mask[keep][:, rows])
+    if margin and high > 3 * margin:
+        mask = np.ones((int(keep.sum()), high, series.shape[2]), bool) if mask is None else mask
+        mask[:, :margin] = mask[:, -margin:] = False
     part = series.with_(
         projections=series.projections[keep][:, rows],
         geometry=series.geometry[keep],
         weights=series.weights[keep],
-        mask=None if series.mask is None else series.mask[keep][:, rows],
+        mask=mask,
         held_out=held[keep],
         synthetic=series.synthetic[keep],
         exposure=None if series.exposure is None else series.exposure[keep],

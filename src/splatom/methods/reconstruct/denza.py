@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from splatom.methods.reconstruct._problem import Box, Problem
 
 _BYTES_PER_VOXEL = 64
-_LOWEST = 2e-3  # of the matter's values: lighter Gaussians are pruned at the end
+_LOWEST = 2e-4  # of the matter's values: lighter Gaussians are pruned at the end
 _DOUBT = 0.3  # R above the noise's share from which on the angles are doubted
 
 
@@ -56,7 +56,7 @@ class DenzaParams(ReconstructParams):
         "better, at several times the cost of a pass.", ge=0, le=10_000, advanced=True,
     )  # fmt: skip
     fourier: float = option(
-        0.0, "Fourier term", "Share of the Fourier-amplitude term in the loss.", live=True, ge=0, le=0.9
+        0.2, "Fourier term", "Share of the Fourier-amplitude term in the loss.", live=True, ge=0, le=0.9
     )
     cloud: Path | None = option(None, "Cloud", "Write the Gaussians into this file (.npz).", advanced=True)
 
