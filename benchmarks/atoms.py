@@ -1,8 +1,8 @@
 """Atoms from tilt series: recall, precision and RMSD against truth, beside the Cramér-Rao bound and the aims.
 
 Every fit is a process of its own, from the file to the atoms: its seconds count the start of Python and what numba
-compiles, its memory is that process's peak. Series are made on the first run (see ``_potentials.py``) and kept, with
-the bounds and the results, in ``--cache``.
+compiles, its memory is that process's peak. Seconds of its cores are given beside, for a machine that is shared.
+Series are made on the first run (see ``_potentials.py``) and kept, with the bounds and the results, in ``--cache``.
 
     python benchmarks/atoms.py [PART ...] [--cases NAME ...] [--cache FOLDER] [--again]
 
@@ -134,6 +134,7 @@ def one(order: dict[str, Any]) -> None:
     }
     np.savez(
         order["out"], positions_zyx=atoms.positions_zyx, species=atoms.species, peak_gb=_peak(),
+        cpu_seconds=time.process_time(),
         notes=json.dumps(atoms.provenance.steps[-1].notes, default=str), **optional,
     )  # fmt: skip
 
@@ -181,7 +182,8 @@ def _row(name: str, found: dict[str, Any], score: dict[str, Any], more: str = ""
     axes = "/".join(f"{a:.1f}" for a in score["axes_pm"])
     text = (
         f"  {name:34} n {score['n']:5d}  recall {score['recall']:.4f}  precision {score['precision']:.4f}  "
-        f"RMSD {score['rmsd_pm']:5.2f} pm (x/y/z {axes}){more}  {found['seconds']:4.0f} s  {found['peak_gb']:.1f} GB"
+        f"RMSD {score['rmsd_pm']:5.2f} pm (x/y/z {axes}){more}  {found['seconds']:4.0f} s "
+        f"({found['cpu_seconds']:.0f} s of cores)  {found['peak_gb']:.1f} GB"
     )
     if score["species_accuracy"] is not None:
         text += f"  species {score['species_accuracy']:.3f}"
