@@ -225,6 +225,7 @@ def test_a_preview_of_centres_and_volume_is_one_layer_each(panel: Any, window: A
     assert run.layers[0] is image
     assert info(image)["value"] is outcome.result
     assert points.name == "fit 1 Gaussians (preview)"
+    assert not points.visible
     assert len(window.layers) == 3
 
 

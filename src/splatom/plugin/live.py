@@ -247,6 +247,7 @@ class Live:
         for other, layer in self.layers.items():
             if other != kind:
                 layer.name = f"{run.name} {_ASIDE[other]} (preview)"
+                layer.visible = False  # or it would lie over the result
         if live is None or (kind_of(result) == "series") != (info(live).get("kind") == "series"):
             before = session.series_layer if isinstance(result, TiltSeries) else None
             live = session.add(result, name, **record)
