@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BYTES_PER_VOXEL = 64
 _LOWEST = 2e-4  # of the matter's values: lighter Gaussians are pruned at the end
+_SHOWN = 0.05  # of the same: lighter ones are left out of previews, or half of what is shown would be haze
 _DOUBT = 0.3  # R above the noise's share from which on the angles are doubted
 
 
@@ -131,7 +132,7 @@ def _masses(
 
     def show() -> dict[str, Any]:
         return {
-            "cloud": lattice_cloud(lattice.masses, lattice.blur.sigma, pixel, lowest, PREVIEW),
+            "cloud": lattice_cloud(lattice.masses, lattice.blur.sigma, pixel, _SHOWN * lattice.scale, PREVIEW),
             "volume": preview(lattice.density(), box, series),
         }
 
