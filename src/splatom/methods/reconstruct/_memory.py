@@ -116,7 +116,7 @@ class Plan:
     text: str
 
 
-_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12}
+_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12, "denza": 64}
 
 
 def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = "cpu") -> Plan:
@@ -152,7 +152,7 @@ def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = 
     projector.adjoint(y)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-    per_pass = (time.perf_counter() - began) * rows / some * {"tv": 1.6, "wbp": 1.0}.get(name, 1.15)
+    per_pass = (time.perf_counter() - began) * rows / some * {"tv": 1.6, "wbp": 1.0, "denza": 3.0}.get(name, 1.15)
     passes = int(getattr(params, "iterations", 1)) + 1
     height = max(p.padded.stop - p.padded.start for p in pieces)
     used = height * (box.solved[0] * box.solved[2] * per_voxel + n * columns * 16) + int(np.prod(box.result)) * 4
