@@ -40,7 +40,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup
-	@$(BIN)/python -c "import astra" 2>/dev/null || $(BIN)/python -m pip install --quiet -e ".[bench]"
+	@$(BIN)/python -c "import abtem, astra" 2>/dev/null || $(BIN)/python -m pip install --quiet -e ".[bench]"
 	OMP_WAIT_POLICY=PASSIVE $(DISPLAYED) $(BIN)/python benchmarks
 
 screenshots: setup

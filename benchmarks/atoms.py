@@ -2,12 +2,13 @@
 
 Every fit is a process of its own, from the file to the atoms: its seconds count the start of Python and what numba
 compiles, its memory is that process's peak. Seconds of its cores are given beside, for a machine that is shared.
-Series are made on the first run (see ``_potentials.py``) and kept, with the bounds and the results, in ``--cache``.
+Series and bounds are made on the first run (see ``_potentials.py``, ``_bounds.py``) and kept in ``--cache``; results
+are kept too, and used again with ``--kept`` alone.
 
-    python benchmarks/atoms.py [PART ...] [--cases NAME ...] [--cache FOLDER] [--again]
+    python benchmarks/atoms.py [PART ...] [--cases NAME ...] [--cache FOLDER] [--kept]
 
 PART is among: accuracy, held-out (specimens that nothing was tuned on), film, calibration, ablation. By default:
-accuracy and film. ``--again`` runs what the cache holds results of.
+accuracy and film.
 """
 
 from __future__ import annotations
@@ -84,11 +85,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 # ------------------------------------------------------------------------------------------------ one fit
 @dataclass(frozen=True)
 class Bench:
-    """Where things are, and whether results that are kept count."""
+    """Where things are, and whether results of earlier runs count."""
 
     cache: Path
     shared: Path
-    again: bool
+    kept: bool
 
     def paths(self, case: str) -> tuple[Path, Path]:
         """Return series and truth, made where they are ours to make."""
@@ -104,7 +105,7 @@ class Bench:
         """Run a method on a file in a process of its own: its atoms, notes, seconds and peak memory."""
         label = "_".join([series.stem, method, *(f"{k}={v}" for k, v in sorted(options.items()))])
         kept = self.cache / "results" / ("".join(c if c.isalnum() or c in "=._-" else "-" for c in label) + ".npz")
-        if self.again or not kept.exists():
+        if not (self.kept and kept.exists()):
             kept.parent.mkdir(parents=True, exist_ok=True)
             order = {"series": str(series), "method": method, "options": options, "out": str(kept)}
             began = time.perf_counter()
@@ -225,13 +226,13 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "splatom-atoms")
     parser.add_argument("--shared", type=Path, default=SHARED, help="the folder of the real data")
-    parser.add_argument("--again", action="store_true", help="run fits anew whose results are kept")
+    parser.add_argument("--kept", action="store_true", help="do not repeat fits whose results are kept")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         one(json.loads(args.one))
         return
-    bench = Bench(args.cache, args.shared, args.again)
+    bench = Bench(args.cache, args.shared, args.kept)
     if not bench.shared.is_dir():
         print(f"the real data sets are not here ({bench.shared} is missing): nothing to measure on")
         return
