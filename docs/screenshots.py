@@ -1,4 +1,4 @@
-"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run)."""
+"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run); ``screenshots.py atoms`` only those of atoms."""
 
 from __future__ import annotations
 
@@ -106,10 +106,15 @@ def atoms(studio: Studio) -> None:
     viewer.dims.ndisplay = 2
 
 
-def main() -> int:
+def main(only_atoms: bool = False) -> int:
     IMAGES.mkdir(exist_ok=True)
     studio = Studio()
     viewer, session = studio.viewer, studio.session
+    if only_atoms:
+        atoms(studio)
+        session.close()
+        viewer.close()
+        return 0
     viewer.open_sample("splatom", "nanoparticle")
     tilts = studio.dock("Tilt series")
     for name in ("Prepare", "Reconstruct", "Monitor"):
@@ -189,4 +194,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(only_atoms=sys.argv[1:] == ["atoms"]))
