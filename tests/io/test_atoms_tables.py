@@ -15,8 +15,9 @@ RNG = np.random.default_rng(5)
 ATOMS = Atoms(
     RNG.normal(0, 2, (9, 3)), np.array(["Au", "Pt", "X"] * 3), RNG.random((9, 3)) / 100, amplitude=RNG.random(9),
     b_factor=RNG.random(9), occupancy=RNG.random(9), confidence=RNG.random(9),
+    amplitude_sigma=RNG.random(9),
 )  # fmt: skip
-FIELDS = ("positions_zyx", "sigma_zyx", "amplitude", "b_factor", "occupancy", "confidence")
+FIELDS = ("positions_zyx", "sigma_zyx", "amplitude", "b_factor", "occupancy", "confidence", "amplitude_sigma")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.xyz"])

@@ -1,7 +1,7 @@
 """Atoms as a table: CSV with a header, lengths in Å about the centre of the field, order x, y, z.
 
-Columns ``species,x,y,z`` and, where known, ``sigma_x,sigma_y,sigma_z,amplitude,b_factor,occupancy,confidence``. The
-b factor is the width σ of the atom's image in nm, as in the XYZ files.
+Columns ``species,x,y,z`` and, where known, ``sigma_x,sigma_y,sigma_z,amplitude,b_factor,occupancy,confidence,
+amplitude_sigma``. The b factor is the width σ of the atom's image in nm, as in the XYZ files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUFFIXES = (".csv",)
 _PER_NM = 10.0
 _PLACE = ("x", "y", "z")
 _SIGMA = ("sigma_x", "sigma_y", "sigma_z")
-_MORE = ("amplitude", "b_factor", "occupancy", "confidence")
+_MORE = ("amplitude", "b_factor", "occupancy", "confidence", "amplitude_sigma")
 
 
 def table_text(atoms: Atoms) -> str:

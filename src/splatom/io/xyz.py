@@ -1,8 +1,8 @@
 """Atoms as extended XYZ, as ASE writes it: Å about the centre of the field, order x, y, z.
 
-Columns ``species pos sigma amplitude`` and, where known, ``b_factor occupancy confidence``. ``sigma`` (one standard
-deviation an axis) and ``amplitude`` are always written; where they are not known they are 0 and 1 and the comment says
-so.
+Columns ``species pos sigma amplitude`` and, where known, ``b_factor occupancy confidence amplitude_sigma``. ``sigma``
+(one standard deviation an axis) and ``amplitude`` are always written; where they are not known they are 0 and 1 and the
+comment says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["SUFFIXES", "read_xyz", "xyz_text"]
 SUFFIXES = (".xyz", ".extxyz")
 _PER_NM = 10.0
 _PLAIN = "species:S:1:pos:R:3"
-_MORE = ("b_factor", "occupancy", "confidence")
+_MORE = ("b_factor", "occupancy", "confidence", "amplitude_sigma")
 
 
 def read_xyz(path: Path) -> Atoms:
