@@ -1,4 +1,4 @@
-"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run); ``screenshots.py atoms`` only those of atoms."""
+"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run); with ``atoms``, only those of atoms."""
 
 from __future__ import annotations
 
@@ -103,6 +103,19 @@ def atoms(studio: Studio) -> None:
     viewer.dims.ndisplay = 3
     settle(3)
     studio.shoot("atoms_plots")
+
+    from splatom.io import write
+    from splatom.simulate import simulate
+
+    truth = Path(tempfile.mkdtemp(prefix="splatom-")) / "truth.xyz"
+    write(truth, simulate("atoms", seed=1, dose=100.0)[1])  # the sample's own
+    dock.tabs.setCurrentIndex(3)
+    dock.colour.combo.setCurrentText("species")
+    dock.compare.compare(str(truth))
+    wait_for(lambda: dock.compare.match is not None, 30)
+    dock.compare.mark.setChecked(True)
+    settle(2)
+    studio.shoot("atoms_compare")
     viewer.dims.ndisplay = 2
 
 
