@@ -1,8 +1,9 @@
 """Atoms of one element have one mass: classes of atoms, and how firmly the masses of each are tied together.
 
 The masses of a class are taken as normal about its mean. How far they truly scatter is what they show beyond the
-scatter that noise gives them, which one random solve of the normal equations tells: with right-hand side JᵀW^½ε the
-solution's covariance is that of the fit (ours; an empirical Bayes estimate, repeated every round).
+scatter that noise gives them, which one random solve of the normal equations tells: with right-hand side JᵀWε, ε noise
+like that of the images, the solution's covariance is that of the fit (ours; an empirical Bayes estimate, repeated every
+round).
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     from splatom.methods.atoms._model import Linear, State, Vector
 
-__all__ = ["classes_of", "free_masses", "probe", "tie"]
+__all__ = ["classes_of", "free_masses", "half_the_lightest", "probe", "tie"]
 
 _LEAST_SPREAD = 0.02  # thermal motion and channelling make the atoms of an element differ by so much at least
 _APART = 1.2  # of two classes' means, in the sum of their widths, to call them two
+_SPECIES = 0.05  # of all atoms: fewer may be errors of a kind
 _WIDTH_SPREAD = 0.1  # by which classes' widths may differ, as a logarithm
 
 
@@ -49,10 +51,7 @@ def probe(linear: Linear, noise: float, prior: Prior, names: tuple[str, ...], se
     def normal(shape: torch.Size) -> torch.Tensor:
         return torch.randn(shape, generator=generator).to(linear.residual.device)
 
-    weights = linear.model.weights
-    # W^½ ε, given that the adjoint multiplies by W.
-    images = normal(weights.shape) * torch.where(weights > 0, weights.clamp_min(1e-12).rsqrt(), 0.0)
-    right = linear.adjoint(images * noise**0.5, names)
+    right = linear.adjoint(linear.like_residual(normal(linear.residual.shape)) * noise**0.5, names)
     for name, precision in prior.precision.items():
         if name in right:
             right[name] = right[name] + normal(right[name].shape) * (noise * precision).sqrt()
@@ -72,6 +71,17 @@ def classes_of(mass: torch.Tensor, elements: Sequence[str]) -> SpeciesFit:
     return by_amplitude(amplitude, (), 1)
 
 
+def half_the_lightest(mass: torch.Tensor, elements: Sequence[str]) -> float:
+    """Return half the mean mass of the lightest species: what is lighter is no atom.
+
+    Where no elements are named, a class has to hold a twentieth of the atoms to be a species.
+    """
+    found = classes_of(mass, elements)
+    share = np.bincount(found.label, minlength=len(found.means)) / max(len(found.label), 1)
+    species = found.means[(share >= _SPECIES) | bool(elements)]
+    return 0.5 * float(species.min())
+
+
 def tie(linear: Linear, noise: float, elements: Sequence[str], seed: int) -> tuple[State, Prior]:
     """Sort atoms into classes, each with its own width, and say how firmly the masses of each are held together.
 
@@ -86,7 +96,7 @@ def tie(linear: Linear, noise: float, elements: Sequence[str], seed: int) -> tup
     free = free_masses(linear)
     found = classes_of(free, elements)
     mass = free.cpu().numpy().astype(np.float64)
-    error = probe(linear, noise, _still(linear), ("centres", "mass"), seed, 15)["mass"].cpu().numpy()
+    error = probe(linear, noise, Prior(), ("mass",), seed, 15)["mass"].cpu().numpy()
     k = len(found.means)
     deviation = np.empty(k)
     for c in range(k):
@@ -115,13 +125,7 @@ def tie(linear: Linear, noise: float, elements: Sequence[str], seed: int) -> tup
     return state.with_(klass=label, log_width=tensor(per_class)), prior
 
 
-def _still(linear: Linear) -> Prior:
-    """Return a penalty that keeps the atoms where they are."""
-    return Prior({"centres": torch.full_like(linear.state.centres, 1e12)})
-
-
 def free_masses(linear: Linear) -> torch.Tensor:
     """Return the masses (n,) that the images alone ask for, the atoms staying where they are."""
-    gradient = linear.adjoint(linear.residual, ("centres", "mass"))
-    right = {"centres": torch.zeros_like(gradient["centres"]), "mass": -gradient["mass"]}
-    return linear.state.mass + solve(linear, right, _still(linear), 1e-4, 20, 1e-2)["mass"]
+    right = {"mass": -linear.adjoint(linear.residual, ("mass",))["mass"]}
+    return linear.state.mass + solve(linear, right, Prior(), 1e-4, 20, 1e-2)["mass"]

@@ -27,6 +27,7 @@ class Edits:
     def __init__(self, pixel: float) -> None:
         self.pixel = pixel
         self._before: list[State] = []
+        self.made = False
 
     def apply(self, state: State, edits: tuple[dict[str, Any], ...]) -> State:
         """Return the state after some edits.
@@ -34,6 +35,7 @@ class Edits:
         ``{"delete": [ids]}``, ``{"add": [[z, y, x], ...]}``, ``{"move": {id: [z, y, x]}}``, ``{"undo": true}``: the
         state before the last edit. Ids that are no longer there are passed over.
         """
+        self.made = self.made or bool(edits)
         for edit in edits:
             if edit.get("undo"):
                 state = self._before.pop() if self._before else state

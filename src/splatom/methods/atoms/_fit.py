@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from splatom.methods.atoms._deconvolve import Deconvolution
     from splatom.methods.atoms._model import Linear, State
 
-__all__ = ["Candidates", "born", "first_atoms", "least_mass", "merged", "neighbour_distance", "pruned"]
+__all__ = ["Candidates", "born", "first_atoms", "least_mass", "merged", "neighbour_distance"]
 
 _SHARPNESS = 0.5  # σ of the filter before peaks are looked for, in widths of an atom
 _BALL = 1.8  # radius within which an atom's deconvolved mass is counted, in widths of an atom
@@ -43,23 +43,48 @@ def _candidates(points: torch.Tensor, sigma: float, apart: float) -> Candidates:
     return Candidates(found[order] - middle, mass[order])
 
 
-def first_atoms(points: torch.Tensor, sigma: float) -> Candidates:
-    """Return the atoms to start from: every peak of a fifth of the mass of the heavy ones, too many rather than few."""
-    found = _candidates(points, sigma, 2.6 * sigma)
+def first_atoms(points: torch.Tensor, sigma: float, apart: float) -> Candidates:
+    """Return the atoms to start from: every peak of a fifth of the mass of the heavy ones, too many rather than few.
+
+    Parameters
+    ----------
+    points : Tensor (z, y, x)
+        A deconvolved volume.
+    sigma : float
+        Width of an atom, pixels.
+    apart : float
+        Least distance between two, pixels.
+    """
+    found = _candidates(points, sigma, apart)
     if not len(found.mass):
         return found
     keep = found.mass > 0.2 * np.quantile(found.mass[found.mass > 0.1 * found.mass[0]], 0.9)
     return Candidates(found.centres[keep], found.mass[keep])
 
 
-def neighbour_distance(centres: torch.Tensor) -> float:
-    """Median distance to the nearest neighbour, pixels; infinite for fewer than two atoms."""
+def neighbour_distance(state: State) -> float:
+    """Typical distance of neighbours, pixels: the first peak of the pair distances of the heavier half of the atoms.
+
+    Errors are light and lie anywhere, so that nearest neighbours among all would say too little. Infinite for fewer
+    than two atoms.
+    """
+    from scipy.ndimage import gaussian_filter1d
     from scipy.spatial import cKDTree
 
-    if len(centres) < 2:
+    at = state.centres[state.mass >= state.mass.median()].cpu().numpy().astype(np.float64)
+    if len(at) < 2:
         return float("inf")
-    at = centres.cpu().numpy()
-    return float(np.median(cKDTree(at).query(at, 2)[0][:, 1]))
+    tree = cKDTree(at)
+    nearest = float(np.median(tree.query(at, 2)[0][:, 1]))
+    pairs = tree.query_pairs(1.7 * nearest, output_type="ndarray")
+    if len(pairs) < 100:
+        return nearest
+    apart = np.linalg.norm(at[pairs[:, 0]] - at[pairs[:, 1]], axis=1)
+    count, edges = np.histogram(apart, 60, (0.0, 1.7 * nearest))
+    middle = (edges[1:] + edges[:-1]) / 2
+    shells = gaussian_filter1d(count.astype(np.float64), 1.5) / middle**2
+    shells[middle < 0.5 * nearest] = 0
+    return float(middle[np.argmax(shells)])
 
 
 def least_mass(mass: torch.Tensor) -> float:
@@ -103,11 +128,6 @@ def merged(state: State, distance: float) -> State:
         centres=torch.from_numpy(centres).to(state.centres), mass=torch.from_numpy(mass).to(state.mass)
     )
     return new.keep(torch.from_numpy(keep).to(state.mass.device))
-
-
-def pruned(state: State, least: float) -> State:
-    """Take away atoms lighter than a mass."""
-    return state.keep(state.mass > least)
 
 
 def born(

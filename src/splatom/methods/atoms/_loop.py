@@ -10,7 +10,7 @@ import torch
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries
 from splatom.methods.atoms import _fit
-from splatom.methods.atoms._classes import classes_of, free_masses, tie
+from splatom.methods.atoms._classes import classes_of, free_masses, half_the_lightest, tie
 from splatom.methods.atoms._deconvolve import Deconvolution
 from splatom.methods.atoms._edits import Edits
 from splatom.methods.atoms._model import CALIBRATION, Linear, Model, State
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["fit_atoms"]
 
 _STEPS = 4  # of Gauss-Newton in a round
-_LAST_STEPS = 10  # in the last one
+_LAST_STEPS = 12  # in the last one
+_SETTLED = 1e-5  # relative fall of the loss in a step at which the last round ends
 _FIRST_CALIBRATED = 2  # round from which views are calibrated: atoms have to be in place first
+_SECOND_START = 2  # round before which atoms may be looked for anew
+_SHARPER = 0.9  # width of the deconvolution in that of an atom: a little less, so that nothing is sharpened too far
+_CLOSEST = 0.62  # least distance of two atoms in the typical one of neighbours
+_SMOOTH = 1.6  # nm: shortest period of a film's background, several distances between atoms
 _BAD_FIT = 0.3  # R-free beyond what noise explains that makes the angles doubtful
 _DENOISED = 10.0  # residual over the noise of the highest frequencies: images that were smoothed
 
@@ -55,7 +60,7 @@ def fit_atoms(series: TiltSeries, job: Job[Any]) -> Atoms:
     job.note(working_pixel_nm=_short(working.pixel), first_width_nm=_short(working.sigma * working.pixel))
     scale = series.pixel_nm / working.pixel
     deep, high, wide = (max(3, int(np.ceil(s * scale))) for s in box.solved)
-    run = _Run(series, prepared, working, job, (deep, high, wide))
+    run = _Run(series, prepared, working, job, (deep, high, wide), box.film)
     if restored is None:
         state = run.start()
         first = 0
@@ -78,23 +83,28 @@ class _Run:
     working: Working
     job: Job[Any]
     box: tuple[int, int, int]
+    film: bool
     model: Model = field(init=False)
     deconvolution: Deconvolution = field(init=False)
     last: State | None = None
     tied: Prior | None = None
     start_passes: int = 0
     birth_passes: int = 0
+    starts_twice: bool = False
 
     def __post_init__(self) -> None:
         w, job = self.working, self.job
         data, weights = (torch.from_numpy(a).to(job.device) for a in (w.data, w.weights))
-        self.model = Model(w.geometry, data, weights, job.device, job.check)
+        wavelength = _SMOOTH / w.pixel if self.film else float("inf")
+        self.model = Model(w.geometry, data, weights, job.device, job.check, wavelength)
         self.deconvolution = Deconvolution(w.geometry, self.box, weights, job.device, job.check)
         self.edits = Edits(w.pixel)
         self.noise = w.noise
         views = len(w.data)
         self.start_passes = job.params.start_passes or min(100, max(30, 2000 // views))
         self.birth_passes = max(10, self.start_passes // 5)
+        # Errors beyond noise (a film's surroundings, smoothed images) mislead the first guess of the width.
+        self.starts_twice = self.film
         self.size = float((data.abs() * (weights > 0)).sum())
 
     # ---------------------------------------------------------------- steps of the whole
@@ -103,7 +113,7 @@ class _Run:
         """Ticks of the whole run."""
         p = self.job.params
         rounds = (p.rounds - 1) * _STEPS + _LAST_STEPS
-        return int(self.start_passes + rounds + (p.samples if p.uncertainty else 0))
+        return int(self.begun(p.rounds - 1) - (p.rounds - 1) * _STEPS + rounds + (p.samples if p.uncertainty else 0))
 
     def start(self) -> State:
         """Find the first atoms in a deconvolved volume."""
@@ -112,8 +122,8 @@ class _Run:
         def each(number: int, volume: torch.Tensor) -> None:
             job.tick(number, self.total)
 
-        points = self.deconvolution.solve(self.model.data, 0.9 * w.sigma, self.start_passes, each)
-        found = _fit.first_atoms(points, w.sigma)
+        points = self.deconvolution.solve(self.model.data, _SHARPER * w.sigma, self.start_passes, each)
+        found = _fit.first_atoms(points, w.sigma, 2.6 * w.sigma)
         if len(found.mass) == 0:
             raise ValueError("no atom was found: the images hold no peaks of the expected width; give a width")
         job.note(first_atoms=len(found.mass))
@@ -124,10 +134,37 @@ class _Run:
 
         state = State(
             tensor(found.centres), tensor(found.mass), tensor(range(n), torch.int64), tensor(np.zeros(n), torch.int64),
-            tensor([np.log(w.sigma)]), *(tensor(zeros(s)) for s in ((views, 2), (views, 3), (views,), (views,))),
+            tensor([np.log(w.sigma)]), tensor(zeros(views, 2)), tensor(zeros(views, 3)), tensor(zeros(views)),
+            tensor(zeros(views, len(self.model.smooth))),
         )  # fmt: skip
         self.last = state
         return state
+
+    def start_again(self, state: State, begun: int) -> State:
+        """Find the atoms anew, now that their width, the background and typical distances are known."""
+        linear, sigma = self.model.at(state), float(state.sigma.mean())
+
+        def each(number: int, volume: torch.Tensor) -> None:
+            self.job.tick(begun + number, self.total)
+
+        data = torch.where(self.model.weights > 0, self.model.data - self.model.background(state.background), 0.0)
+        points = self.deconvolution.solve(data / linear.gain, _SHARPER * sigma, self.start_passes, each)
+        found = _fit.first_atoms(points, sigma, self.closest(state))
+        if len(found.mass) < 2:
+            return state
+        both = state.add(torch.from_numpy(found.centres), torch.from_numpy(found.mass))
+        new = both.keep(torch.arange(len(state), len(both), device=both.ids.device))
+        return new.with_(mass=free_masses(self.model.at(new)).clamp_min(0.0))
+
+    def closest(self, state: State) -> float:
+        """Return the least distance of two atoms in working pixels."""
+        least = self.job.params.min_distance
+        return _CLOSEST * _fit.neighbour_distance(state) if least is None else least / self.working.pixel
+
+    def begun(self, number: int) -> int:
+        """Return the ticks before a round."""
+        starts = 2 if self.starts_twice and number >= _SECOND_START else 1
+        return starts * self.start_passes + number * _STEPS
 
     def names(self, number: int) -> tuple[str, ...]:
         """Return the unknowns that move in a round."""
@@ -158,13 +195,13 @@ class _Run:
     def round(self, state: State, number: int) -> State:
         """Fit all atoms, then merge, take away and add some; the last round only fits."""
         job, last = self.job, number >= self.job.params.rounds - 1
-        begun = self.start_passes + number * _STEPS
+        begun = self.begun(number)
         steps = _LAST_STEPS if last else _STEPS
         linear, done = None, 0
         while done < steps:
             walk = descend(
                 self.model, state, self.names(number), self.prior(number), steps=steps - done,
-                iterations=20 if last else 12,
+                iterations=25 if last else 12, settled=_SETTLED if last else 1e-4,
             )  # fmt: skip
             for step in walk:
                 done += 1
@@ -179,8 +216,9 @@ class _Run:
                 break
         if last:
             return state
-        state = self.revise(state, number)
-        self.last = state
+        if number + 1 == _SECOND_START and self.starts_twice and not self.edits.made:
+            state = self.start_again(state, begun + steps)
+        self.last = state = self.revise(state, number)
         edits = job.tick(begun + steps, self.total, self._preview(state), state=lambda: self.saved(state, number + 1))
         if edits:  # they come with any tick, the last of a round too
             state, self.tied = self.edits.apply(state, edits), None
@@ -190,11 +228,8 @@ class _Run:
     def revise(self, state: State, number: int) -> State:
         """Take away what is no atom, merge what is one, add what is missing, and learn what atoms have in common."""
         p = self.job.params
-        share = p.min_mass
-        least = _fit.least_mass(state.mass) if share is None else share * float(state.mass.median())
-        state = _some(_fit.pruned(state, least), state)
-        apart = _fit.neighbour_distance(state.centres)
-        closest = 0.6 * apart if p.min_distance is None else p.min_distance / self.working.pixel
+        state = self.without_ghosts(state, number)
+        closest = self.closest(state)
         if p.merging and np.isfinite(closest):
             state = _fit.merged(state, closest)
         linear = self.model.at(state)
@@ -208,12 +243,26 @@ class _Run:
         if number >= 1:
             self.noise = residual_variance(linear, self.unknowns(state))
             if p.learn_profile:
-                self.model.learn_filter(linear, self.noise)
+                state = self.model.learn_filter(linear, self.noise)
                 linear = self.model.at(state)
             self.tied = None
             if p.tie_masses and len(state) > 10:
                 state, self.tied = tie(linear, self.noise, p.elements or (), self.job.seed + number)
         return state
+
+    def without_ghosts(self, state: State, number: int) -> State:
+        """Take away what is too light to be an atom: by the valley of the masses, later by the species there are."""
+        p = self.job.params
+        mass = state.mass
+        if p.min_mass is not None:
+            least = p.min_mass * float(mass.median())
+        elif number < _SECOND_START:
+            least = _fit.least_mass(mass)
+        else:
+            mass = free_masses(self.model.at(state))  # tied to its species, a ghost would look like an atom
+            least = half_the_lightest(mass, p.elements or ())
+        kept = state.keep(mass > least)
+        return kept if len(kept) >= 2 else state
 
     # ---------------------------------------------------------------- what is seen of it
     def unknowns(self, state: State) -> int:
@@ -340,6 +389,7 @@ class _Run:
         if not held.any():
             return
         part = working_like(self.prepared[held], self.working, self.job)
+        part.smooth = self.model.smooth
         state = linear.state
         blank = {k: torch.zeros_like(getattr(state, k)[:1]).expand(int(held.sum()), *getattr(state, k).shape[1:])
                  for k in CALIBRATION}  # fmt: skip
@@ -368,7 +418,7 @@ class _Run:
                 "shifts_pixels": (state.shifts.cpu().numpy() * scale).round(3).tolist(),
                 "turns_degrees": np.rad2deg(state.turns.cpu().numpy()).round(4).tolist(),
                 "gains": state.log_gain.exp().cpu().numpy().round(4).tolist(),
-                "backgrounds": [_short(b) for b in state.background.tolist()],
+                "backgrounds": [_short(b) for b in state.background[:, 0].tolist()],
             }
         )
 
@@ -378,10 +428,6 @@ def working_like(series: TiltSeries, working: Working, job: Job[Any]) -> Model:
     other = working_images(series, False, None, factor=working.pixel / series.pixel_nm, margin=working.margin)
     data, weights = (torch.from_numpy(a).to(job.device) for a in (other.data, other.weights))
     return Model(other.geometry, data, weights, job.device, job.check)
-
-
-def _some(state: State, before: State) -> State:
-    return state if len(state) >= 2 else before
 
 
 def _short(value: float) -> float:

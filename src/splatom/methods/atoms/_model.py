@@ -1,8 +1,9 @@
 """Atoms as Gaussians in the images of a tilt series: the model, its derivative and the adjoint of that.
 
-The image of a view v is gain_v · h ∗ Σ m_i N₂(pixel; P_v x_i + shift_v, w_c²) + background_v: an atom i is a Gaussian of
-mass m_i and of the width w_c of its class c, and h is a radial filter close to one that takes up what the image of an
-atom has that a Gaussian has not (its tails). Lengths are working pixels about the centre of the field.
+The image of a view v is gain_v · h ∗ Σ m_i N₂(pixel; P_v x_i + shift_v, w_c²) + background_v: an atom i is a Gaussian
+of mass m_i and of the width w_c of its class c, and h is a radial filter close to one that takes up what the image of
+an atom has that a Gaussian has not (its tails). The background is a number, or a smooth sum of cosines. Lengths are
+working pixels about the centre of the field.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from splatom.geometry import ViewGeometry
 
-__all__ = ["CALIBRATION", "Linear", "Model", "State", "Vector"]
+__all__ = ["CALIBRATION", "Linear", "Model", "State", "Vector", "cosines"]
 
 # A direction in the space of the unknowns: those that are not named do not move.
 Vector = dict[str, "Tensor"]
@@ -49,7 +50,9 @@ class State:
         Correction of each view's shift, (column, row) in pixels.
     turns : Tensor (v, 3)
         Correction of each view's rotation in rad, as a rotation vector in the view's frame.
-    log_gain, background : Tensor (v,)
+    log_gain : Tensor (v,)
+    background : Tensor (v, k)
+        Coefficients of the smooth images of :func:`cosines`.
     """
 
     centres: Tensor
@@ -113,18 +116,28 @@ class Model:
     device : str
     check : callable
         Called inside long passes; what it raises stops them.
+    wavelength : float
+        Shortest period of the background, pixels; infinite for an even one.
     """
 
     def __init__(
-        self, geometry: ViewGeometry, data: Tensor, weights: Tensor, device: str, check: Callable[[], None]
+        self,
+        geometry: ViewGeometry,
+        data: Tensor,
+        weights: Tensor,
+        device: str,
+        check: Callable[[], None],
+        wavelength: float = float("inf"),
     ) -> None:
         rows, columns = data.shape[1:]
         self.data, self.weights, self.check = data, weights, check
         self.projector = GaussianProjector(geometry, (rows, columns), 1.0, device=device)
         self.rotations = torch.as_tensor(np.array(geometry.rotations), dtype=torch.float32, device=device)
         self.filter: Tensor | None = None
+        self.smooth = cosines((rows, columns), wavelength).to(device)
         y, x = torch.fft.fftfreq(rows)[:, None], torch.fft.rfftfreq(columns)[None]
-        self._frequency = torch.hypot(y, x).to(device)
+        self.frequency = torch.hypot(y, x).to(device)
+        self.ring = (self.frequency * 2 * _FILTER_BINS).long().clamp_(max=_FILTER_BINS).flatten()
 
     def filtered(self, images: Tensor) -> Tensor:
         """Convolve images with h; its own adjoint."""
@@ -133,7 +146,15 @@ class Model:
         out: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * self.filter, s=images.shape[1:])
         return out
 
-    def learn_filter(self, linear: Linear, noise: float) -> None:
+    def background(self, coefficients: Tensor) -> Tensor:
+        """Return the background (v, rows, columns) of coefficients (v, k)."""
+        return torch.einsum("vk,krc->vrc", coefficients, self.smooth)
+
+    def rings(self, values: Tensor) -> Tensor:
+        """Sum half spectra (v, rows, frequencies) over rings of one frequency."""
+        return torch.bincount(self.ring, values.sum(0).flatten().double(), minlength=_FILTER_BINS + 1)
+
+    def learn_filter(self, linear: Linear, noise: float) -> State:
         """Set h to the radial transfer function of least squares, drawn towards one where there is no signal.
 
         Parameters
@@ -141,25 +162,37 @@ class Model:
         linear : Linear
         noise : float
             Variance of a pixel.
+
+        Returns
+        -------
+        State
+            With the widths that the images ask for: the Gaussian part of the transfer function; h is the rest.
         """
         state = linear.state
-        wanted = (self.data - state.background[:, None, None]) / state.log_gain.exp()[:, None, None]
+        wanted = (self.data - self.background(state.background)) / state.log_gain.exp()[:, None, None]
         measured = self.weights > 0
         drawn = torch.fft.rfft2(torch.where(measured, linear.drawn, 0.0))
         found = torch.fft.rfft2(torch.where(measured, wanted, 0.0))
-        index = (self._frequency * 2 * _FILTER_BINS).long().clamp_(max=_FILTER_BINS).flatten()
-
-        def ring(values: Tensor) -> Tensor:
-            return torch.bincount(index, values.sum(0).flatten().double(), minlength=_FILTER_BINS + 1)
-
-        power, cross = ring(drawn.abs().square()), ring((drawn.conj() * found).real)
-        floor = torch.bincount(index, minlength=_FILTER_BINS + 1) * noise * float(measured.sum())
-        ratio = ((cross + floor) / (power + floor).clamp_min(1e-30)).clamp_(0.5, 2.0)
+        power, cross = self.rings(drawn.abs().square()), self.rings((drawn.conj() * found).real)
+        floor = torch.bincount(self.ring, minlength=_FILTER_BINS + 1) * noise * float(measured.sum())
+        ratio = (cross + floor) / (power + floor).clamp_min(1e-30)
         ratio[0] = ratio[1]  # at frequency zero the background and the mean mass mix
-        ratio = ratio / ratio[0]
-        at = (torch.arange(_FILTER_BINS + 1) + 0.5) / (2 * _FILTER_BINS)
-        curve = np.interp(self._frequency.cpu().numpy(), at.numpy(), ratio.cpu().numpy())
+        # The masses keep the mean of it: h says how the image of an atom looks, not how bright it is.
+        ratio = (ratio / ((ratio * power).sum() / power.sum().clamp_min(1e-30))).clamp_(0.1, 10.0)
+        at = (torch.arange(_FILTER_BINS + 1, device=ratio.device) + 0.5) / (2 * _FILTER_BINS)
+        # log ratio ≈ a − 2π²f² Δσ²: a straight line in f², weighted by the signal.
+        weight, f2 = power * (power > floor), at.square()
+        mean = (weight * f2).sum() / weight.sum().clamp_min(1e-30)
+        off = f2 - mean
+        slope = (weight * off * ratio.log()).sum() / (weight * off.square()).sum().clamp_min(1e-30)
+        var = (2 * state.log_width).exp()
+        wider = (var - slope / (2 * torch.pi**2)).clamp(min=0.5 * var, max=2 * var)
+        change = float((wider - var).mean())
+        ratio = ratio * torch.exp(2 * torch.pi**2 * change * f2)
+        ratio = (ratio / ((ratio * power).sum() / power.sum().clamp_min(1e-30))).clamp_(0.3, 3.0)
+        curve = np.interp(self.frequency.cpu().numpy(), at.numpy(), ratio.cpu().numpy())
         self.filter = torch.as_tensor(curve, dtype=torch.float32, device=self.data.device)
+        return state.with_(log_width=wider.log() / 2)
 
     def at(self, state: State) -> Linear:
         """Return the model at a state: images, residual, loss, and the derivative."""
@@ -193,7 +226,7 @@ class Linear:
         self.drawn = self._graph.detach()
         self.gain = state.log_gain.exp()[:, None, None]
         self.seen = self.gain * model.filtered(self.drawn)
-        self.residual = self.seen + state.background[:, None, None] - model.data
+        self.residual = self.seen + model.background(state.background) - model.data
         self.loss = 0.5 * float((model.weights * self.residual.square()).sum(dtype=torch.float64))
 
     def forward(self, d: Vector) -> Tensor:
@@ -202,14 +235,30 @@ class Linear:
         width = s.log_width.exp()
         d_sigma = (width * d["log_width"])[s.klass] if "log_width" in d else zero(s.mass)
         out = self.model.projector.tangent(
-            s.centres, s.sigma, s.mass, d["centres"], d_sigma, d["mass"],
+            s.centres, s.sigma, s.mass, d.get("centres", zero(s.centres)), d_sigma, d.get("mass", zero(s.mass)),
             shifts=s.shifts, turns=s.turns, d_shifts=d.get("shifts"), d_turns=d.get("turns"), tick=self.model.check,
         )  # fmt: skip
         out = self.gain * self.model.filtered(out)
         if "log_gain" in d:
             out += d["log_gain"][:, None, None] * self.seen
         if "background" in d:
-            out += d["background"][:, None, None]
+            out += self.model.background(d["background"])
+        return out
+
+    def like_residual(self, white: Tensor) -> Tensor:
+        """Give white noise (v, rows, columns) the spectrum of the residual, mean variance 1 at weight one.
+
+        Smoothed images have noise of the length of an atom, which moves atoms more than white noise does.
+        """
+        weights = self.model.weights
+        root = weights.sqrt()
+        power = self.model.rings(torch.fft.rfft2(root * self.residual).abs().square())
+        count = self.model.rings(torch.ones_like(self.model.frequency)[None])
+        power = power / count.clamp_min(1.0)
+        mean = float((power * count).sum() / count.sum())
+        shape = (power / max(mean, 1e-30)).sqrt()[self.model.ring].view(self.model.frequency.shape).float()
+        drawn = torch.fft.irfft2(torch.fft.rfft2(white) * shape, s=white.shape[1:])
+        out: Tensor = drawn * torch.where(weights > 0, weights.clamp_min(1e-12).rsqrt(), 0.0)
         return out
 
     def adjoint(self, images: Tensor, names: tuple[str, ...]) -> Vector:
@@ -223,5 +272,14 @@ class Linear:
         if "log_gain" in names:
             out["log_gain"] = (images * self.seen).sum((1, 2))
         if "background" in names:
-            out["background"] = images.sum((1, 2))
+            out["background"] = torch.einsum("vrc,krc->vk", images, self.model.smooth)
         return out
+
+
+def cosines(shape: tuple[int, int], wavelength: float) -> Tensor:
+    """Return cosines (k, rows, columns) of no shorter period than a wavelength in pixels, the constant 1 first."""
+
+    def along(n: int) -> list[Tensor]:
+        return [torch.cos(torch.pi * k * (torch.arange(n) + 0.5) / n) for k in range(int(2 * n / wavelength) + 1)]
+
+    return torch.stack([torch.outer(r, c) for r in along(shape[0]) for c in along(shape[1])])

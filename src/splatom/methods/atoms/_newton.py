@@ -17,6 +17,7 @@ from splatom.methods.atoms._model import CALIBRATION, Linear, Model, State, Vect
 
 __all__ = ["Prior", "Step", "blocks", "descend", "solve"]
 
+_PARTS = (1.0, 0.3, 0.1)  # of a step that are tried: near atoms make the model less linear than it is taken to be
 _OVERLAP = 8.0  # atoms that share a class's width also share pixels: its curvature is about so much above their sum
 
 
@@ -107,7 +108,7 @@ def _preconditioner(
     if "log_gain" in names:
         diagonal["log_gain"] = (model.weights * linear.seen.square()).sum((1, 2)) + 1e-20
     if "background" in names:
-        diagonal["background"] = model.weights.sum((1, 2)) + 1e-20
+        diagonal["background"] = torch.einsum("vrc,krc->vk", model.weights, model.smooth.square()) + 1e-20
     for name, precision in prior.precision.items():
         if name in diagonal:
             diagonal[name] = diagonal[name] + precision
@@ -147,8 +148,9 @@ def solve(
     q, rz = z, dot(right, z)
     first = rz
     for _ in range(iterations):
-        image = linear.adjoint(linear.forward(_complete(q, linear.state)), names)
-        image["centres"] = image["centres"] + held[:, None] * q["centres"]
+        image = linear.adjoint(linear.forward(q), names)
+        if "centres" in image:
+            image["centres"] = image["centres"] + held[:, None] * q["centres"]
         for name, precision in prior.precision.items():
             if name in image:
                 image[name] = image[name] + precision * q[name]
@@ -162,17 +164,15 @@ def solve(
     return x
 
 
-def _complete(d: Vector, state: State) -> Vector:
-    return d if "mass" in d else {**d, "mass": torch.zeros_like(state.mass)}
-
-
 def moved(state: State, d: Vector, longest: float, positive: bool) -> State:
     """Return the state after a step; atoms move by at most ``longest`` pixels, widths by 15 %.
 
     The means over the views of shifts, turns and log gains stay zero: the specimen's frame and scale do not wander.
     """
-    length = d["centres"].norm(dim=1, keepdim=True).clamp_min(1e-12)
-    changes = {"centres": state.centres + d["centres"] * (longest / length).clamp_max(1.0)}
+    changes = {}
+    if "centres" in d:
+        length = d["centres"].norm(dim=1, keepdim=True).clamp_min(1e-12)
+        changes["centres"] = state.centres + d["centres"] * (longest / length).clamp_max(1.0)
     if "mass" in d:
         mass = state.mass + d["mass"]
         changes["mass"] = mass.clamp_min(0.0) if positive else mass
@@ -233,18 +233,21 @@ def descend(
             gradient[name] = gradient[name] + g
         right = {k: -g for k, g in gradient.items()}
         d = solve(linear, right, prior, damping, iterations, 0.05)
-        trial = model.at(moved(linear.state, d, longest, positive))
-        value = trial.loss + prior.value(trial.state)
-        better = bool(np.isfinite(value)) and value < objective
-        rms = float(d["centres"].square().sum(1).mean().sqrt())
+        for part in _PARTS:
+            trial = model.at(moved(linear.state, {k: part * v for k, v in d.items()}, longest, positive))
+            value = trial.loss + prior.value(trial.state)
+            better = bool(np.isfinite(value)) and value < objective
+            if better:
+                break
+        rms = float(d["centres"].square().sum(1).mean().sqrt()) if "centres" in d else 0.0
         if not better:
-            damping = max(10 * damping, 1e-2)
+            damping = max(30 * damping, 1e-2)
             yield Step(linear, objective, rms, False)
-            if damping > 1e3:
+            if damping > 10:  # twice in a row
                 return
             continue
         fell, objective, linear = objective - value, value, trial
-        damping = max(damping / 3, 1e-5)
+        damping = max(damping / 3, 1e-5) if part == 1 else 3 * damping
         yield Step(linear, objective, rms, True)
         if fell < settled * objective:
             return
