@@ -88,10 +88,10 @@ def small(seed: int = 0, count: int = 7) -> tuple[Model, State]:
     geometry = ViewGeometry.single_axis([-50.0, 0.0, 30.0, 60.0])
     weights = torch.as_tensor(rng.uniform(0.5, 1.5, (4, 30, 28)), dtype=torch.float32)
     model = Model(geometry, tensor(4, 30, 28), weights, "cpu", lambda: None)
-    model.filter = 1 / (1 + model._frequency)
+    model.filter = 1 / (1 + model.frequency)
     state = State(
         tensor(count, 3, scale=4.0), 50 + tensor(count).abs(), torch.arange(count), torch.arange(count) % 2,
-        torch.tensor([0.3, 0.5]), tensor(4, 2, scale=0.3), tensor(4, 3, scale=0.02), tensor(4, scale=0.1), tensor(4),
+        torch.tensor([0.3, 0.5]), tensor(4, 2, scale=0.3), tensor(4, 3, scale=0.02), tensor(4, scale=0.1), tensor(4, 1),
     )  # fmt: skip
     return model, state
 
@@ -124,7 +124,7 @@ def test_the_derivative_is_that_of_the_images(name) -> None:
 def test_the_atoms_own_curvature_is_that_of_its_gaussian() -> None:
     geometry = ViewGeometry.single_axis([-60.0, -10.0, 40.0])
     model = Model(geometry, torch.zeros(3, 40, 40), torch.ones(3, 40, 40), "cpu", lambda: None)
-    views = (torch.zeros(s) for s in ((3, 2), (3, 3), (3,), (3,)))
+    views = (torch.zeros(s) for s in ((3, 2), (3, 3), (3,), (3, 1)))
     alone = (torch.tensor([70.0]), torch.arange(1), torch.zeros(1, dtype=torch.long), torch.tensor([0.4]))
     one = State(torch.tensor([[1.0, 2.0, 3.0]]), *alone, *views)
     linear = model.at(one)
@@ -160,7 +160,7 @@ def test_sampled_errors_are_those_of_the_whole_inverse() -> None:
     jacobian = torch.stack(columns, 1).double()
     normal = jacobian.T @ (model.weights.flatten().double()[:, None] * jacobian)
     exact = noise * torch.linalg.inv(normal).diagonal()[: 3 * n].numpy()
-    draws = [probe(linear, noise, Prior(), ("centres", "mass"), s, 200)["centres"].flatten().numpy() for s in range(60)]
+    draws = [probe(linear, noise, Prior(), ("centres", "mass"), s, 100)["centres"].flatten().numpy() for s in range(40)]
     ratio = np.mean(np.square(draws), axis=0) / exact
     assert 0.8 < np.median(ratio) < 1.2
     alone = noise * np.linalg.inv(blocks(linear)[0].double().numpy()).diagonal(axis1=1, axis2=2)
@@ -206,7 +206,8 @@ def test_the_valley_spares_a_light_species() -> None:
     ghosts = rng.exponential(3.0, 60)
     light, heavy = rng.normal(25, 2, 300), rng.normal(100, 5, 400)
     least = least_mass(torch.as_tensor(np.concatenate([ghosts, light, heavy])))
-    assert 10 < least < 20
+    assert 5 < least < 20
+    assert (ghosts < least).mean() > 0.8
 
 
 def test_edits_delete_move_add_and_are_undone() -> None:
@@ -225,10 +226,10 @@ def test_edits_delete_move_add_and_are_undone() -> None:
 # ------------------------------------------------------------------------------------------------ the fit
 def test_atoms_of_two_species_are_found_placed_and_told_apart(truth, fitted) -> None:
     atoms, job = fitted
-    found = match_atoms(atoms.positions_zyx, truth[0], 0.1)
+    found = match_atoms(atoms, Atoms(truth[0]), 0.1)
     assert found.recall == 1
     assert found.precision == 1
-    assert found.rmsd < 0.004  # nm
+    assert found.rmsd_pm < 4
     heavy = truth[1] > 200
     order = np.argsort([np.argmin(np.linalg.norm(truth[0] - p, axis=1)) for p in atoms.positions_zyx])
     assert (atoms.amplitude[order][heavy].min()) > atoms.amplitude[order][~heavy].max()
@@ -264,7 +265,7 @@ def test_errors_of_the_views_are_found_and_do_no_harm(truth) -> None:
     free, job = fit(wrong, uncertainty=False, rounds=8)
     held, _ = fit(wrong, uncertainty=False, rounds=8, calibrate=False)
     right, _ = fit(series_of(*truth, angles), uncertainty=False, rounds=8)
-    rmsd = [match_atoms(a.positions_zyx, truth[0], 0.1).rmsd for a in (free, held, right)]
+    rmsd = [match_atoms(a, Atoms(truth[0]), 0.1).rmsd_pm for a in (free, held, right)]
     assert rmsd[0] < 1.5 * rmsd[2]
     assert rmsd[1] > 3 * rmsd[0]
     found = job.notes["calibration"]
@@ -276,8 +277,8 @@ def test_atoms_missed_at_the_start_are_born() -> None:
     series = series_of(places, strength, ANGLES)
     born, _ = fit(series, start_passes=8, uncertainty=False)
     none, _ = fit(series, start_passes=8, uncertainty=False, births=False)
-    assert match_atoms(born.positions_zyx, places, 0.1).recall >= match_atoms(none.positions_zyx, places, 0.1).recall
-    assert match_atoms(born.positions_zyx, places, 0.1).recall == 1
+    assert match_atoms(born, Atoms(places), 0.1).recall >= match_atoms(none, Atoms(places), 0.1).recall
+    assert match_atoms(born, Atoms(places), 0.1).recall == 1
 
 
 # ------------------------------------------------------------------------------------------------ as a job
@@ -326,9 +327,10 @@ def test_a_resumed_fit_ends_where_the_whole_one_does(truth, tmp_path) -> None:
     series = series_of(*truth, ANGLES)
     method = get("atoms", "gaussian-atoms")
     params = method.params(rounds=4, uncertainty=False)
-    whole = execute("atoms", "gaussian-atoms", series, Job(params))
+    whole_job = Job(params)
+    whole = execute("atoms", "gaussian-atoms", series, whole_job)
     store = CheckpointStore(tmp_path, {"run": 1})
-    first = Job(params, checkpoints=store, checkpoint_every=0.0, stop_at=110)
+    first = Job(params, checkpoints=store, checkpoint_every=0.0, stop_at=whole_job.curves["loss"][0][0] + 9)
     execute("atoms", "gaussian-atoms", series, first)
     resumed = execute("atoms", "gaussian-atoms", series, Job(params, checkpoints=store))
     np.testing.assert_array_equal(resumed.positions_zyx, whole.positions_zyx)

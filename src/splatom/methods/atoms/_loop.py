@@ -101,7 +101,9 @@ class _Run:
         self.edits = Edits(w.pixel)
         self.noise = w.noise
         views = len(w.data)
-        self.start_passes = job.params.start_passes or min(100, max(30, 2000 // views))
+        # Few tilts and a narrow range make the deconvolution slow to tell atoms apart along the beam.
+        spread = max(float(np.ptp(self.prepared.angles)), 20.0)
+        self.start_passes = job.params.start_passes or int(np.clip(240_000 / (views * spread), 30, 200))
         self.birth_passes = max(10, self.start_passes // 5)
         # Errors beyond noise (a film's surroundings, smoothed images) mislead the first guess of the width.
         self.starts_twice = self.film

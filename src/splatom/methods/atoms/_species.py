@@ -1,6 +1,6 @@
 """Species by amplitude: a mixture of Gaussians on one axis, with a confidence for every atom.
 
-The scattering of annular dark field grows as about Z^1.7 (Pennycook's rule; Krivanek et al., Nature 464, 571, 2010,
+The scattering of annular dark field grows as up to Z^1.7 (Pennycook's rule; Krivanek et al., Nature 464, 571, 2010,
 measured 1.64), so that elements, where they are named, come with the ratios of their amplitudes.
 """
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SpeciesFit", "atomic_numbers", "by_amplitude", "relative_scattering"]
 
-_EXPONENT = 1.7
-_RATIO_SPREAD = 0.2  # how far a class may lie off the ratio that Z^1.7 gives: the exponent depends on the detector
+# Annular dark field at high angles goes as Z^1.7, at lower angles and in projected potential as less.
+_EXPONENTS = (0.4, 0.7, 1.0, 1.35, 1.7)
+_RATIO_SPREAD = 0.2  # how far a class may lie off the ratio that its power of Z gives
 _RATIO_WEIGHT = 0.05  # atoms, as a share of all, that this prior counts for
 _NARROWEST = 0.01  # of the amplitudes' spread: no class shrinks onto a single atom
 
@@ -89,10 +90,10 @@ def atomic_numbers(elements: Sequence[str]) -> NDArray[np.int64]:
     return np.array([table[e] for e in elements], dtype=np.int64)
 
 
-def relative_scattering(elements: Sequence[str]) -> Floats:
-    """Return Z^1.7 of each element, the heaviest being 1."""
+def relative_scattering(elements: Sequence[str], exponent: float = 1.7) -> Floats:
+    """Return Z to an exponent for each element, the heaviest being 1."""
     z = atomic_numbers(elements).astype(np.float64)
-    out: Floats = (z / z.max()) ** _EXPONENT
+    out: Floats = (z / z.max()) ** exponent
     return out
 
 
@@ -100,7 +101,7 @@ def by_amplitude(amplitude: NDArray[np.float64], elements: Sequence[str] = (), m
     """Tell species apart by amplitude.
 
     A mixture of Gaussians, fitted by expectation and maximisation from several starts. Where elements are named there
-    are as many classes, in the order of Z, and ratios of their means near those of Z^1.7 are preferred; else the
+    are as many classes, in the order of Z, and ratios of their means near those of a power of Z are preferred; else the
     number of classes is the one of least BIC, and none has a name.
 
     Parameters
@@ -125,8 +126,8 @@ def by_amplitude(amplitude: NDArray[np.float64], elements: Sequence[str] = (), m
         sure = np.ones(len(a)) if len(names) == 1 else np.full(len(a), 1 / max(len(names), 1))
         return SpeciesFit(label, sure, (names[0] if names else "X",), *fit)
     if names:
-        ratios = relative_scattering(names)
-        fits = [_fit(a, scale * ratios, ratios) for scale in _scales(a, ratios)]
+        every = [relative_scattering(names, power) for power in _EXPONENTS]
+        fits = [_fit(a, scale * ratios, ratios) for ratios in every for scale in _scales(a, ratios)]
         means, widths, shares, _ = max(fits, key=lambda f: f[3])
     else:
         candidates = [_fit(a, np.quantile(a, (np.arange(k) + 0.5) / k)) for k in range(1, max_classes + 1)]
@@ -143,7 +144,7 @@ def by_amplitude(amplitude: NDArray[np.float64], elements: Sequence[str] = (), m
 def _scales(a: Floats, ratios: Floats) -> Floats:
     """Amplitudes that the heaviest element may have: anything from all atoms being it to all being the lightest."""
     low, high = np.quantile(a[a > 0] if (a > 0).any() else np.abs(a), [0.2, 0.98])
-    return np.geomspace(low, high / ratios.min(), 12)
+    return np.geomspace(low, high / ratios.min(), 6)
 
 
 def _posterior(a: Floats, means: Floats, widths: Floats, shares: Floats) -> tuple[Floats, float]:
