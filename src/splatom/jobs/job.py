@@ -173,7 +173,9 @@ class Job(Generic[P]):
             )
         )
         edits = self._apply(step)
-        if state is not None and self._checkpoints is not None and time.monotonic() - self._saved >= self._every:
+        # The method has not heard of these edits yet: its state does not go with events that list them.
+        due = self._checkpoints is not None and time.monotonic() - self._saved >= self._every
+        if state is not None and due and not edits:
             self._save(step, state())
         if self._stop_at is not None and step >= self._stop_at:
             self._stop.set()

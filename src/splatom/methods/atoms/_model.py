@@ -29,6 +29,7 @@ Vector = dict[str, "Tensor"]
 
 CALIBRATION = ("shifts", "turns", "log_gain", "background")
 _FILTER_BINS = 40
+_WINDOW = 15  # pixels over which the strength of the noise is averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,19 +247,24 @@ class Linear:
         return out
 
     def like_residual(self, white: Tensor) -> Tensor:
-        """Give white noise (v, rows, columns) the spectrum of the residual, mean variance 1 at weight one.
+        """Give white noise (v, rows, columns) the residual's spectrum and local strength, mean variance 1.
 
-        Smoothed images have noise of the length of an atom, which moves atoms more than white noise does.
+        Smoothed images have noise of the length of an atom, which moves atoms more than white noise does; counted
+        electrons make bright pixels noisier than the empty ones.
         """
         weights = self.model.weights
         root = weights.sqrt()
         power = self.model.rings(torch.fft.rfft2(root * self.residual).abs().square())
         count = self.model.rings(torch.ones_like(self.model.frequency)[None])
         power = power / count.clamp_min(1.0)
-        mean = float((power * count).sum() / count.sum())
-        shape = (power / max(mean, 1e-30)).sqrt()[self.model.ring].view(self.model.frequency.shape).float()
+        even = float((power * count).sum() / count.sum())
+        shape = (power / max(even, 1e-30)).sqrt()[self.model.ring].view(self.model.frequency.shape).float()
         drawn = torch.fft.irfft2(torch.fft.rfft2(white) * shape, s=white.shape[1:])
-        out: Tensor = drawn * torch.where(weights > 0, weights.clamp_min(1e-12).rsqrt(), 0.0)
+        measured = (weights > 0).float()
+        strength = _pooled(weights * self.residual.square()) / _pooled(measured).clamp_min(1e-3)
+        usual = float((strength * measured).sum() / measured.sum())
+        scale = (strength / max(usual, 1e-30)).sqrt() * weights.clamp_min(1e-12).rsqrt()
+        out: Tensor = drawn * torch.where(weights > 0, scale, 0.0)
         return out
 
     def adjoint(self, images: Tensor, names: tuple[str, ...]) -> Vector:
@@ -274,6 +280,12 @@ class Linear:
         if "background" in names:
             out["background"] = torch.einsum("vrc,krc->vk", images, self.model.smooth)
         return out
+
+
+def _pooled(images: Tensor) -> Tensor:
+    """Average images (v, rows, columns) over windows of some atoms' width."""
+    out: Tensor = torch.nn.functional.avg_pool2d(images[:, None], _WINDOW, 1, _WINDOW // 2)[:, 0]
+    return out
 
 
 def cosines(shape: tuple[int, int], wavelength: float) -> Tensor:
