@@ -150,7 +150,10 @@ def test_conjugate_gradients_solve_the_coupled_problem() -> None:
 def test_sampled_errors_are_those_of_the_whole_inverse() -> None:
     model, state = small(count=12)
     state = state.with_(centres=state.centres * 0.6)  # they overlap
-    linear, noise = model.at(state), 0.25
+    noise = 0.25
+    white = torch.randn(model.data.shape, generator=torch.Generator().manual_seed(8))
+    model.data = model.data + model.at(state).residual + white * (noise / model.weights).sqrt()
+    linear = model.at(state)
     n = len(state)
     columns = []
     for k in range(4 * n):

@@ -35,6 +35,7 @@ _SECOND_START = 2  # round before which atoms may be looked for anew
 _SHARPER = 0.9  # width of the deconvolution in that of an atom: a little less, so that nothing is sharpened too far
 _CLOSEST = 0.62  # least distance of two atoms in the typical one of neighbours
 _SMOOTH = 1.6  # nm: shortest period of a film's background, several distances between atoms
+_BOUND = 4.0  # spreads that no view's calibration passes
 _BAD_FIT = 0.3  # R-free beyond what noise explains that makes the angles doubtful
 _DENOISED = 10.0  # residual over the noise of the highest frequencies: images that were smoothed
 
@@ -178,18 +179,18 @@ class _Run:
             out += [c for c in CALIBRATION if c != "background"]
         return tuple(out)
 
+    @property
+    def spreads(self) -> dict[str, float]:
+        """How far the views' unknowns may be off, one standard deviation: working pixels, rad, logarithm."""
+        p = self.job.params
+        pixels = p.shift_spread * self.series.pixel_nm / self.working.pixel
+        return {"shifts": pixels, "turns": float(np.deg2rad(p.turn_spread)), "log_gain": p.gain_spread}
+
     def prior(self, number: int) -> Prior:
         """Return the penalties of a round: on calibration, and on masses where they are tied."""
-        p = self.job.params
-        like = self.model.data
-        ones = like.new_ones
-        views = len(like)
-        pixels = p.shift_spread * self.series.pixel_nm / self.working.pixel
-        precision = {
-            "shifts": self.noise / pixels**2 * ones(views, 2),
-            "turns": self.noise / np.deg2rad(p.turn_spread) ** 2 * ones(views, 3),
-            "log_gain": self.noise / p.gain_spread**2 * ones(views),
-        }
+        ones, views, spreads = self.model.data.new_ones, len(self.model.data), self.spreads
+        shapes = {"shifts": (views, 2), "turns": (views, 3), "log_gain": (views,)}
+        precision = {k: self.noise / spreads[k] ** 2 * ones(shape) for k, shape in shapes.items()}
         if self.tied is None:
             return Prior(precision)
         return Prior({**precision, **self.tied.precision}, self.tied.centre)
@@ -204,6 +205,7 @@ class _Run:
             walk = descend(
                 self.model, state, self.names(number), self.prior(number), steps=steps - done,
                 iterations=25 if last else 12, settled=_SETTLED if last else 1e-4,
+                bounds={k: _BOUND * v for k, v in self.spreads.items()},
             )  # fmt: skip
             for step in walk:
                 done += 1

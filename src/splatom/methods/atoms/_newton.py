@@ -7,8 +7,9 @@ preconditioned atom by atom and view by view with the closed-form overlaps of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -164,10 +165,11 @@ def solve(
     return x
 
 
-def moved(state: State, d: Vector, longest: float, positive: bool) -> State:
+def moved(state: State, d: Vector, longest: float, positive: bool, bounds: Mapping[str, float]) -> State:
     """Return the state after a step; atoms move by at most ``longest`` pixels, widths by 15 %.
 
     The means over the views of shifts, turns and log gains stay zero: the specimen's frame and scale do not wander.
+    Nor does any of them pass its bound.
     """
     changes = {}
     if "centres" in d:
@@ -181,7 +183,8 @@ def moved(state: State, d: Vector, longest: float, positive: bool) -> State:
     for name in CALIBRATION:
         if name in d:
             value = getattr(state, name) + d[name]
-            changes[name] = value if name == "background" else value - value.mean(0)
+            value = value if name == "background" else value - value.mean(0)
+            changes[name] = value.clamp(-bounds[name], bounds[name]) if name in bounds else value
     return state.with_(**changes)
 
 
@@ -197,6 +200,7 @@ def descend(
     longest: float = 0.5,
     settled: float = 1e-4,
     positive: bool = True,
+    bounds: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[Step]:
     """Walk downhill, one Gauss-Newton step at a time, until steps are done or the loss falls by less than ``settled``.
 
@@ -218,6 +222,8 @@ def descend(
         Relative fall of the objective in a step below which to end.
     positive : bool
         Whether masses stay non-negative.
+    bounds : dict
+        Largest size of calibration unknowns, by name.
 
     Yields
     ------
@@ -234,7 +240,7 @@ def descend(
         right = {k: -g for k, g in gradient.items()}
         d = solve(linear, right, prior, damping, iterations, 0.05)
         for part in _PARTS:
-            trial = model.at(moved(linear.state, {k: part * v for k, v in d.items()}, longest, positive))
+            trial = model.at(moved(linear.state, {k: part * v for k, v in d.items()}, longest, positive, bounds))
             value = trial.loss + prior.value(trial.state)
             better = bool(np.isfinite(value)) and value < objective
             if better:

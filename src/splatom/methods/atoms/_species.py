@@ -128,12 +128,14 @@ def by_amplitude(amplitude: NDArray[np.float64], elements: Sequence[str] = (), m
     if names:
         every = [relative_scattering(names, power) for power in _EXPONENTS]
         fits = [_fit(a, scale * ratios, ratios) for ratios in every for scale in _scales(a, ratios)]
-        means, widths, shares, _ = max(fits, key=lambda f: f[3])
+        # Of fits as good as each other the one with more of the heaviest: where all atoms are alike nothing else tells.
+        best = max(f[3] for f in fits)
+        means, widths, shares, _ = max((f for f in fits if f[3] > best - 5), key=lambda f: float(f[2][-1]))
     else:
         candidates = [_fit(a, np.quantile(a, (np.arange(k) + 0.5) / k)) for k in range(1, max_classes + 1)]
         # BIC: 3 k − 1 free parameters.
-        best = min(candidates, key=lambda f: (3 * len(f[0]) - 1) * np.log(len(a)) - 2 * f[3])
-        means, widths, shares, _ = best
+        least = min(candidates, key=lambda f: (3 * len(f[0]) - 1) * np.log(len(a)) - 2 * f[3])
+        means, widths, shares, _ = least
     order = np.argsort(means)
     means, widths, shares = means[order], widths[order], shares[order]
     posterior, _ = _posterior(a, means, widths, shares)
