@@ -32,8 +32,10 @@ _LAST_STEPS = 12  # in the last one
 _SETTLED = 1e-5  # relative fall of the loss in a step at which the last round ends
 _FIRST_CALIBRATED = 2  # round from which views are calibrated: atoms have to be in place first
 _SECOND_START = 2  # round before which atoms may be looked for anew
+_MOST, _MOST_FILM = 500, 50  # passes of a deconvolution by default; a film's box is large and it is made twice
 _SHARPER = 0.9  # width of the deconvolution in that of an atom: a little less, so that nothing is sharpened too far
-_CLOSEST = 0.62  # least distance of two atoms in the typical one of neighbours
+_CLOSEST = 0.52  # least distance of two atoms in the typical one of neighbours: what is nearer is merged
+_APART = 1.2  # of new atoms, in the least distance: one that is to come in has to be clearly another
 _SMOOTH = 1.6  # nm: shortest period of a film's background, several distances between atoms
 _BOUND = 4.0  # spreads that no view's calibration passes
 _BAD_FIT = 0.3  # R-free beyond what noise explains that makes the angles doubtful
@@ -104,8 +106,8 @@ class _Run:
         views = len(w.data)
         # Few tilts and a narrow range make the deconvolution slow to tell atoms apart along the beam.
         spread = max(float(np.ptp(self.prepared.angles)), 20.0)
-        self.start_passes = job.params.start_passes or int(np.clip(240_000 / (views * spread), 30, 200))
-        self.birth_passes = max(10, self.start_passes // 5)
+        self.start_passes = job.params.start_passes or int(np.clip(500_000 / (views * spread), 30, _MOST_FILM if self.film else _MOST))
+        self.birth_passes = int(np.clip(self.start_passes // 5, 10, 40))
         # Errors beyond noise (a film's surroundings, smoothed images) mislead the first guess of the width.
         self.starts_twice = self.film
         self.size = float((data.abs() * (weights > 0)).sum())
@@ -152,7 +154,7 @@ class _Run:
 
         data = torch.where(self.model.weights > 0, self.model.data - self.model.background(state.background), 0.0)
         points = self.deconvolution.solve(data / linear.gain, _SHARPER * sigma, self.start_passes, each)
-        found = _fit.first_atoms(points, sigma, self.closest(state))
+        found = _fit.first_atoms(points, sigma, _APART * self.closest(state))
         if len(found.mass) < 2:
             return state
         both = state.add(torch.from_numpy(found.centres), torch.from_numpy(found.mass))
@@ -241,7 +243,7 @@ class _Run:
             before = len(state)
             usual = float(state.mass.median())
             most = max(3, before // 8)
-            state = _fit.born(linear, self.deconvolution, 1.08 * closest, 0.1 * usual, most, self.birth_passes)
+            state = _fit.born(linear, self.deconvolution, _APART * closest, 0.1 * usual, most, self.birth_passes)
             if len(state) > before:
                 linear = self.model.at(state)
         if number >= 1:

@@ -52,7 +52,7 @@ class GaussianAtomsParams(MethodParams):
     births: bool = option(True, "Births", "Add atoms where the residual has peaks.", live=True)
     merging: bool = option(True, "Merging", "Merge atoms nearer than the least distance.", live=True)
     min_distance: float | None = option(
-        None, "Least distance", "Between two atoms; by default 0.62 of the first peak of the pair distances.",
+        None, "Least distance", "Between two atoms; by default 0.52 of the first peak of the pair distances.",
         unit="nm", gt=0, live=True,
     )  # fmt: skip
     min_mass: float | None = option(
