@@ -61,7 +61,7 @@ def series_of(
 
 
 def fit(series: TiltSeries, **params) -> tuple[Atoms, Job]:
-    job = Job(get("atoms", "gaussian-atoms").params(**params))
+    job = Job(get("atoms", "gaussian-atoms").params(**{"start_passes": 60, **params}))
     return execute("atoms", "gaussian-atoms", series, job), job
 
 
@@ -286,7 +286,7 @@ def test_atoms_missed_at_the_start_are_born() -> None:
 
 # ------------------------------------------------------------------------------------------------ as a job
 def test_previews_are_clouds_with_ids_and_a_stop_keeps_the_atoms(truth) -> None:
-    job = Job(get("atoms", "gaussian-atoms").params())
+    job = Job(get("atoms", "gaussian-atoms").params(start_passes=60))
     seen: list[GaussianCloud] = []
     tick = job.tick
 
@@ -306,7 +306,7 @@ def test_previews_are_clouds_with_ids_and_a_stop_keeps_the_atoms(truth) -> None:
 
 
 def test_an_edit_of_a_running_fit_is_taken(truth) -> None:
-    job = Job(get("atoms", "gaussian-atoms").params(rounds=2, births=False, uncertainty=False))
+    job = Job(get("atoms", "gaussian-atoms").params(start_passes=60, rounds=2, births=False, uncertainty=False))
     tick, gone = job.tick, []
 
     def deleting(step, total, snapshot=None, **kwargs):
@@ -329,7 +329,7 @@ def test_an_edit_of_a_running_fit_is_taken(truth) -> None:
 def test_a_resumed_fit_ends_where_the_whole_one_does(truth, tmp_path) -> None:
     series = series_of(*truth, ANGLES)
     method = get("atoms", "gaussian-atoms")
-    params = method.params(rounds=4, uncertainty=False)
+    params = method.params(start_passes=60, rounds=4, uncertainty=False)
     whole_job = Job(params)
     whole = execute("atoms", "gaussian-atoms", series, whole_job)
     store = CheckpointStore(tmp_path, {"run": 1})

@@ -106,7 +106,8 @@ class _Run:
         views = len(w.data)
         # Few tilts and a narrow range make the deconvolution slow to tell atoms apart along the beam.
         spread = max(float(np.ptp(self.prepared.angles)), 20.0)
-        self.start_passes = job.params.start_passes or int(np.clip(500_000 / (views * spread), 30, _MOST_FILM if self.film else _MOST))
+        needed = np.clip(500_000 / (views * spread), 30, _MOST_FILM if self.film else _MOST)
+        self.start_passes = job.params.start_passes or int(needed)
         self.birth_passes = int(np.clip(self.start_passes // 5, 10, 40))
         # Errors beyond noise (a film's surroundings, smoothed images) mislead the first guess of the width.
         self.starts_twice = self.film
