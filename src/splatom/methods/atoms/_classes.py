@@ -82,8 +82,20 @@ def half_the_lightest(mass: torch.Tensor, elements: Sequence[str]) -> float:
     return 0.5 * float(species.min())
 
 
-def tie(linear: Linear, noise: float, elements: Sequence[str], seed: int) -> tuple[State, Prior]:
+def tie(
+    linear: Linear, noise: float, colour: float, elements: Sequence[str], seed: int
+) -> tuple[State, Prior]:
     """Sort atoms into classes, each with its own width, and say how firmly the masses of each are held together.
+
+    Parameters
+    ----------
+    linear : Linear
+    noise : float
+        Variance of a pixel of weight one.
+    colour : float
+        The noise's power where atoms are, in its mean power.
+    elements : sequence of str
+    seed : int
 
     Returns
     -------
@@ -117,6 +129,7 @@ def tie(linear: Linear, noise: float, elements: Sequence[str], seed: int) -> tup
     widths = state.sigma.log().cpu().numpy().astype(np.float64)
     common = float(widths.mean())
     per_class = np.array([widths[found.label == c].mean() if (found.label == c).any() else common for c in range(k)])
+    noise = noise * colour
     prior = Prior(
         {"mass": tensor(noise * precision), "log_width": tensor(np.full(k, noise / _WIDTH_SPREAD**2))},
         {"mass": tensor(centre), "log_width": tensor(np.full(k, common))},

@@ -94,6 +94,7 @@ class _Run:
     start_passes: int = 0
     birth_passes: int = 0
     starts_twice: bool = False
+    colour: float = 1.0
 
     def __post_init__(self) -> None:
         w, job = self.working, self.job
@@ -193,7 +194,8 @@ class _Run:
         """Return the penalties of a round: on calibration, and on masses where they are tied."""
         ones, views, spreads = self.model.data.new_ones, len(self.model.data), self.spreads
         shapes = {"shifts": (views, 2), "turns": (views, 3), "log_gain": (views,)}
-        precision = {k: self.noise / spreads[k] ** 2 * ones(shape) for k, shape in shapes.items()}
+        noise = self.noise * self.colour
+        precision = {k: noise / spreads[k] ** 2 * ones(shape) for k, shape in shapes.items()}
         if self.tied is None:
             return Prior(precision)
         return Prior({**precision, **self.tied.precision}, self.tied.centre)
@@ -248,13 +250,13 @@ class _Run:
             if len(state) > before:
                 linear = self.model.at(state)
         if number >= 1:
-            self.noise = residual_variance(linear, self.unknowns(state))
+            self.noise, self.colour = residual_variance(linear, self.unknowns(state)), linear.noise_where_atoms_are()
             if p.learn_profile:
                 state = self.model.learn_filter(linear, self.noise)
                 linear = self.model.at(state)
             self.tied = None
             if p.tie_masses and len(state) > 10:
-                state, self.tied = tie(linear, self.noise, p.elements or (), self.job.seed + number)
+                state, self.tied = tie(linear, self.noise, self.colour, p.elements or (), self.job.seed + number)
         return state
 
     def without_ghosts(self, state: State, number: int) -> State:
@@ -305,7 +307,7 @@ class _Run:
     # ---------------------------------------------------------------- checkpoints
     def saved(self, state: State, number: int) -> dict[str, Any]:
         """Return everything that the next round needs."""
-        out: dict[str, Any] = {**state.arrays(), "round": number, "noise": self.noise}
+        out: dict[str, Any] = {**state.arrays(), "round": number, "noise": self.noise, "colour": self.colour}
         if self.model.filter is not None:
             out["filter"] = self.model.filter.cpu().numpy()
         if self.tied is not None:
@@ -321,7 +323,7 @@ class _Run:
             named = {k.removeprefix(f"{kind}."): v for k, v in saved.items() if k.startswith(f"{kind}.")}
             return {k: torch.from_numpy(np.array(v)).to(device) for k, v in named.items()}
 
-        self.noise = float(saved["noise"])
+        self.noise, self.colour = float(saved["noise"]), float(saved["colour"])
         if "filter" in saved:
             self.model.filter = torch.from_numpy(np.array(saved["filter"])).to(device)
         if part("precision"):

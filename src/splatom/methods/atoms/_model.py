@@ -246,6 +246,17 @@ class Linear:
             out += self.model.background(d["background"])
         return out
 
+    def noise_where_atoms_are(self) -> float:
+        """Return the residual's power at the frequencies that place atoms, in its mean power: 1 if it is white.
+
+        Errors as long as atoms are weigh more against a penalty than the same variance of white noise would.
+        """
+        frequency = self.model.frequency
+        left = torch.fft.rfft2(self.model.weights.sqrt() * self.residual).abs().square().sum(0)
+        telling = torch.fft.rfft2(self.drawn).abs().square().sum(0) * frequency.square()
+        found = float((left * telling).sum() / telling.sum().clamp_min(1e-30) / left.mean().clamp_min(1e-30))
+        return max(found, 1.0)
+
     def like_residual(self, white: Tensor) -> Tensor:
         """Give white noise (v, rows, columns) the residual's spectrum and local strength, mean variance 1.
 
