@@ -173,13 +173,29 @@ class _Run:
         starts = 2 if self.starts_twice and number >= _SECOND_START else 1
         return starts * self.start_passes + number * _STEPS
 
+    @property
+    def smoothed(self) -> bool:
+        """Whether the fit leaves over much more than the noise of the highest frequencies."""
+        return self.noise > _DENOISED * self.working.noise
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the views are fitted along."""
+        asked = self.job.params.calibrate
+        return not self.doubtful if asked is None else asked
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the images are smoothed ones of a film: their errors are not noise."""
+        return self.film and self.smoothed
+
     def names(self, number: int) -> tuple[str, ...]:
         """Return the unknowns that move in a round."""
         p = self.job.params
         out = ["centres", "mass", "background"]
         if p.learn_width and number >= 1:
             out.append("log_width")
-        if p.calibrate and number >= min(_FIRST_CALIBRATED, p.rounds - 1):
+        if self.calibrates and number >= min(_FIRST_CALIBRATED, p.rounds - 1):
             out += [c for c in CALIBRATION if c != "background"]
         return tuple(out)
 
@@ -204,12 +220,14 @@ class _Run:
         """Fit all atoms, then merge, take away and add some; the last round only fits."""
         job, last = self.job, number >= self.job.params.rounds - 1
         begun = self.begun(number)
-        steps = _LAST_STEPS if last else _STEPS
+        # Smoothed images have errors as long as atoms: a fit to the last of them moves atoms after the errors.
+        deep = last and not self.doubtful
+        steps = _LAST_STEPS if deep else _STEPS
         linear, done = None, 0
         while done < steps:
             walk = descend(
                 self.model, state, self.names(number), self.prior(number), steps=steps - done,
-                iterations=25 if last else 12, settled=_SETTLED if last else 1e-4,
+                iterations=25 if deep else 12, settled=_SETTLED if deep else 1e-4,
                 bounds={k: _BOUND * v for k, v in self.spreads.items()},
             )  # fmt: skip
             for step in walk:
@@ -277,7 +295,7 @@ class _Run:
     def unknowns(self, state: State) -> int:
         """Count what is fitted."""
         per_atom = 3 if self.tied is not None else 4
-        return per_atom * len(state) + (7 * len(self.model.data) if self.job.params.calibrate else 0)
+        return per_atom * len(state) + (7 * len(self.model.data) if self.calibrates else 0)
 
     def figures(self, linear: Linear) -> dict[str, float]:
         """Return loss, R and counts."""
@@ -349,8 +367,10 @@ class _Run:
         place = state.centres.cpu().numpy().astype(np.float64) * pixel
         inside = (np.abs(place) <= half).all(axis=1)
         job.figures["n_atoms"] = int(inside.sum())
-        if job.params.calibrate:
+        if self.calibrates:
             self._note_calibration(state)
+        elif job.params.calibrate is None:
+            job.note(views="as they were given: the images were smoothed")
 
         def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if values is None else values[inside]
@@ -372,11 +392,10 @@ class _Run:
         if not job.params.uncertainty or job.stopped_at is not None:
             return None, None
         n = len(linear.state)
-        smoothed = self.noise / max(self.working.noise, 1e-30) > _DENOISED
         steps = {(s.group, s.method) for s in self.series.provenance.steps}
         why = (
             "some tilts are synthetic" if self.prepared.synthetic.any()
-            else "the images were denoised" if smoothed or any(g == "denoise" for g, _ in steps)
+            else "the images were denoised" if self.smoothed or any(g == "denoise" for g, _ in steps)
             else ""
         )  # fmt: skip
         job.note(uncertainty=f"not valid: {why}" if why else "one standard deviation, neighbours and views included")

@@ -59,9 +59,10 @@ class GaussianAtomsParams(MethodParams):
         None, "Least mass", "Of an atom, as a share of the median; by default the valley below the lightest species.",
         ge=0, le=1, live=True,
     )  # fmt: skip
-    calibrate: bool = option(
-        True, "Calibrate views",
-        "Fit shifts, tilts, gains and backgrounds of the views along with the atoms, held near their given values.",
+    calibrate: bool | None = option(
+        None, "Calibrate views",
+        "Fit shifts, tilts and gains of the views along with the atoms, held near their given values. By default for "
+        "all but a film in smoothed images, whose errors would pass for errors of the views.",
     )  # fmt: skip
     shift_spread: float = option(
         1.0, "Shift errors", "How far shifts may be off, one standard deviation.", unit="pixels", gt=0, advanced=True
