@@ -119,8 +119,7 @@ class _Run:
     def total(self) -> int:
         """Ticks of the whole run."""
         p = self.job.params
-        rounds = (p.rounds - 1) * _STEPS + _LAST_STEPS
-        return int(self.begun(p.rounds - 1) - (p.rounds - 1) * _STEPS + rounds + (p.samples if p.uncertainty else 0))
+        return self.begun(p.rounds - 1) + _LAST_STEPS + (p.samples if p.uncertainty else 0)
 
     def start(self) -> State:
         """Find the first atoms in a deconvolved volume."""
@@ -206,8 +205,8 @@ class _Run:
         pixels = p.shift_spread * self.series.pixel_nm / self.working.pixel
         return {"shifts": pixels, "turns": float(np.deg2rad(p.turn_spread)), "log_gain": p.gain_spread}
 
-    def prior(self, number: int) -> Prior:
-        """Return the penalties of a round: on calibration, and on masses where they are tied."""
+    def prior(self) -> Prior:
+        """Return the penalties now: on calibration, and on masses where they are tied."""
         ones, views, spreads = self.model.data.new_ones, len(self.model.data), self.spreads
         shapes = {"shifts": (views, 2), "turns": (views, 3), "log_gain": (views,)}
         noise = self.noise * self.colour
@@ -223,18 +222,17 @@ class _Run:
         # Smoothed images have errors as long as atoms: a fit to the last of them moves atoms after the errors.
         deep = last and not self.doubtful
         steps = _LAST_STEPS if deep else _STEPS
-        linear, done = None, 0
+        done = 0
         while done < steps:
             walk = descend(
-                self.model, state, self.names(number), self.prior(number), steps=steps - done,
+                self.model, state, self.names(number), self.prior(), steps=steps - done,
                 iterations=25 if deep else 12, settled=_SETTLED if deep else 1e-4,
                 bounds={k: _BOUND * v for k, v in self.spreads.items()},
             )  # fmt: skip
             for step in walk:
                 done += 1
-                linear = step.linear
-                self.last = state = linear.state
-                edits = job.tick(begun + done, self.total, self._preview(state), figures=self.figures(linear))
+                self.last = state = step.linear.state
+                edits = job.tick(begun + done, self.total, self._preview(state), figures=self.figures(step.linear))
                 if edits:
                     state, self.tied = self.edits.apply(state, edits), None
                     self.last = state
@@ -405,7 +403,7 @@ class _Run:
         names = self.names(job.params.rounds)
         with job.keeping_partial():
             sigma, mass = sampled(
-                linear, self.noise, self.prior(job.params.rounds), names, job.params.samples, job.seed,
+                linear, self.noise, self.prior(), names, job.params.samples, job.seed,
                 lambda k: job.tick(begun + k, self.total),
             )  # fmt: skip
             return sigma * pixel, mass * pixel**2
