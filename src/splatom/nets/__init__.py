@@ -1,0 +1,6 @@
+"""Network architectures, and nothing else: plain PyTorch modules that know no data, no job and no weights."""
+
+from splatom.nets.scgn import Scgn
+from splatom.nets.sfin import Sfin
+
+__all__ = ["Scgn", "Sfin"]
