@@ -1,0 +1,134 @@
+"""The loop over the tilts that every denoiser shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from splatom.data import TiltSeries
+from splatom.jobs.errors import Stopped
+from splatom.methods.denoise._tiles import Tiling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splatom.jobs import Job
+
+__all__ = ["denoised", "filled", "matched"]
+
+Function = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
+
+
+def denoised(
+    series: TiltSeries,
+    job: Job[Any],
+    function: Function,
+    tiling: Tiling,
+    *,
+    transpose: bool = False,
+    keep_total: bool = True,
+    begin: int = 0,
+) -> TiltSeries:
+    """Apply a function to every tilt, tile by tile.
+
+    Pixels that were not measured are filled before, so that they disturb no neighbour, and come back as they were. A
+    constant image stays. After a stop the tilts done so far are denoised and the others as before, and a note says so.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    job : Job
+    function : callable
+        One tile (rows, columns) in the intensity of the series to the denoised one.
+    tiling : Tiling
+    transpose : bool
+        Whether the function is shown rows as columns.
+    keep_total : bool
+        Give each tilt the mean it had, by an offset: a mean over all pixels is known far better than any denoiser's
+        bias. Not for maps that are no image.
+    begin : int
+        Steps that the job has made before.
+
+    Raises
+    ------
+    Stopped
+        If nothing was done yet.
+    """
+    count, tiles = len(series), tiling.count(series.shape[1:][::-1] if transpose else series.shape[1:])
+    out = series.projections.copy()
+    restored = job.restore()
+    done = 0 if restored is None else int(restored["tilts_done"])
+    if restored is not None:
+        out = np.array(restored["images"])
+    total = begin + count * tiles
+    shown: list[int] = [done - 1] if done else []
+
+    def snapshot() -> TiltSeries | None:
+        return series[shown[-1:]].with_(projections=out[shown[-1:]]) if shown else None
+
+    with job.keeping_partial():
+        for i in range(done, count):
+            base = begin + i * tiles
+
+            def between(number: int, base: int = base) -> None:
+                if number < tiles:
+                    job.tick(base + number, total, snapshot)
+
+            job.check()
+            image, seen = filled(series, i)
+            if np.ptp(image) > 0:
+                given = np.ascontiguousarray(image.T) if transpose else image
+                new = tiling.run(function, given, between)
+                new = new.T if transpose else new
+                new = matched(new, image, seen) if keep_total else new
+                out[i] = new if seen is None else np.where(seen, new, series.projections[i])
+            elif not keep_total:
+                out[i] = 0.0
+            done = i + 1
+            shown[:] = [i]
+            job.tick(base + tiles, total, snapshot, state=partial(dict, images=out, tilts_done=done))
+    if job.stopped_at is not None and done < count:
+        if done == 0:
+            raise Stopped
+        job.note(stopped=f"{done} of {count} tilts are denoised, the others as they were")
+    return series.with_(projections=out)
+
+
+def filled(series: TiltSeries, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Return a tilt whose unmeasured pixels hold a smooth continuation of the measured ones, and which those are.
+
+    A normalised convolution at growing widths (Knutsson & Westin, CVPR 1993): each hole takes the narrowest that
+    reaches it.
+    """
+    image = series.projections[i]
+    seen = None if series.mask is None else series.mask[i]
+    if seen is None or seen.all():
+        return image, None
+    if not seen.any():
+        return np.zeros_like(image), seen
+    from scipy import ndimage
+
+    middle = np.float32(np.median(image[seen]))
+    known = np.where(seen, image - middle, 0).astype(np.float32)
+    new, missing = np.where(seen, image, middle), ~seen
+    for width in (1.5, 4.0, 12.0, 36.0):
+        weight = ndimage.gaussian_filter(seen.astype(np.float32), width, mode="constant", truncate=3)
+        near = missing & (weight > 0.02)
+        value = ndimage.gaussian_filter(known, width, mode="constant", truncate=3)
+        new[near] = middle + value[near] / weight[near]
+        missing &= ~near
+        if not missing.any():
+            break
+    return new, seen
+
+
+def matched(
+    new: NDArray[np.float32], image: NDArray[np.float32], seen: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Shift an image so that its measured pixels have the mean they had."""
+    where = np.s_[:] if seen is None else seen
+    offset = image[where].mean(dtype=np.float64) - new[where].mean(dtype=np.float64)
+    return new + np.float32(offset)
