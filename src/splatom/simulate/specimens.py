@@ -43,7 +43,7 @@ def _coverage(distance: NDArray[np.float32], voxel: float) -> NDArray[np.float32
     return out
 
 
-def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
     """Random proper rotation, uniform (from a unit quaternion)."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array(
@@ -58,7 +58,7 @@ def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
 def _crystal_faces(radius: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return normals (14, 3) and distances (14,) of a truncated octahedron's {111} and {100} faces, unevenly grown."""
     corners = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) / np.sqrt(3)
-    normals = np.concatenate([corners, np.eye(3), -np.eye(3)]) @ _random_rotation(rng).T
+    normals = np.concatenate([corners, np.eye(3), -np.eye(3)]) @ random_rotation(rng).T
     heights = np.concatenate([np.full(8, radius), np.full(6, 1.15 * radius)]) * rng.uniform(0.85, 1.05, 14)
     return normals, heights
 
@@ -343,7 +343,7 @@ def atomic_particle(
     if positions is None:
         raise ValueError(f"no {cluster} of {element} fits in {size_nm} nm")
     rng = np.random.default_rng(seed)
-    positions = positions @ _random_rotation(rng).T
+    positions = positions @ random_rotation(rng).T
     positions = positions[rng.random(len(positions)) >= vacancies]
     positions = positions + rng.normal(scale=displacement_pm / 1000, size=positions.shape)
     return Atoms(
