@@ -29,7 +29,7 @@ def denoised(
     tiling: Tiling,
     *,
     transpose: bool = False,
-    keep_total: bool = True,
+    is_map: bool = False,
     begin: int = 0,
 ) -> TiltSeries:
     """Apply a function to every tilt, tile by tile.
@@ -46,9 +46,9 @@ def denoised(
     tiling : Tiling
     transpose : bool
         Whether the function is shown rows as columns.
-    keep_total : bool
-        Give each tilt the mean it had, by an offset: a mean over all pixels is known far better than any denoiser's
-        bias. Not for maps that are no image.
+    is_map : bool
+        Whether the result is a map with its own scale and zero ground, no image. An image keeps its tilt's mean, by an
+        offset: a mean over all pixels is known far better than any denoiser's bias.
     begin : int
         Steps that the job has made before.
 
@@ -83,9 +83,9 @@ def denoised(
                 given = np.ascontiguousarray(image.T) if transpose else image
                 new = tiling.run(function, given, between)
                 new = new.T if transpose else new
-                new = matched(new, image, seen) if keep_total else new
-                out[i] = new if seen is None else np.where(seen, new, series.projections[i])
-            elif not keep_total:
+                new = new if is_map else matched(new, image, seen)
+                out[i] = new if seen is None else np.where(seen, new, 0 if is_map else series.projections[i])
+            elif is_map:
                 out[i] = 0.0
             done = i + 1
             shown[:] = [i]
