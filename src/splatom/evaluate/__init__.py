@@ -3,6 +3,7 @@
 from splatom.evaluate.compare import evaluate
 from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
 from splatom.evaluate.matching import AtomMatch, match_atoms
+from splatom.evaluate.removed import foreseen
 from splatom.evaluate.residuals import ReprojectionReport, r_factor, reprojection_report
 from splatom.evaluate.resolution import FscCurve, directional_fsc, fsc, half_sets
 from splatom.evaluate.structure import PairDistribution, coordination_numbers, nearest_neighbours, pair_distribution
@@ -17,6 +18,7 @@ __all__ = [
     "directional_fsc",
     "evaluate",
     "fit_gain_offset",
+    "foreseen",
     "fsc",
     "half_sets",
     "match_atoms",
