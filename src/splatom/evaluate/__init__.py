@@ -1,5 +1,6 @@
 """How good a result is: against a truth, against the measured images, against its other half."""
 
+from splatom.evaluate.columns import find_columns
 from splatom.evaluate.compare import evaluate
 from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
 from splatom.evaluate.matching import AtomMatch, match_atoms
@@ -17,6 +18,7 @@ __all__ = [
     "data_range",
     "directional_fsc",
     "evaluate",
+    "find_columns",
     "fit_gain_offset",
     "foreseen",
     "fsc",
