@@ -1,0 +1,1 @@
+"""Training of the networks: streams of simulated data, losses and the loop."""
