@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from splatom.data import Atoms, Volume
     from splatom.geometry import ViewGeometry
 
-__all__ = ["project_atoms", "project_volume"]
+__all__ = ["numbers", "project_atoms", "project_volume"]
 
 
 def project_volume(
@@ -199,11 +199,21 @@ def project_atoms(
 
 def _scattering(atoms: Atoms) -> NDArray[np.float64]:
     """Relative ADF cross-section of every atom, (Z/79)^1.7."""
+    out: NDArray[np.float64] = (numbers(atoms) / 79) ** 1.7
+    return out
+
+
+def numbers(atoms: Atoms) -> NDArray[np.float64]:
+    """Atomic number of every atom, (n,).
+
+    Raises
+    ------
+    ValueError
+        If a species is no element.
+    """
     from ase.data import atomic_numbers
 
     unknown = sorted(set(atoms.species) - set(atomic_numbers) | ({"X"} & set(atoms.species)))
     if unknown:
         raise ValueError(f"atoms of unknown species {', '.join(unknown)} cannot be imaged; name the elements")
-    z = np.array([atomic_numbers[s] for s in atoms.species], dtype=np.float64)
-    out: NDArray[np.float64] = (z / 79) ** 1.7
-    return out
+    return np.array([atomic_numbers[s] for s in atoms.species], dtype=np.float64)
