@@ -20,7 +20,7 @@ __all__ = ["DOT_SIGMA", "NOISE_TO_CONTRAST", "LINE_TO_CONTRAST", "Micrograph", "
 Modality = Literal["stem", "hrtem"]
 
 DOT_SIGMA = 1.3  # px, of the dots that mark columns
-NOISE_TO_CONTRAST = (0.04, 4.0)  # SD of the pointwise noise over SD of the clean image
+NOISE_TO_CONTRAST = (0.08, 4.0)  # SD of the pointwise noise over SD of the clean image
 LINE_TO_CONTRAST = (0.02, 0.7)  # the same of the noise of lines, where there is any
 _MARGIN = 12  # px around the field, against the wrap of Fourier filters
 
@@ -154,14 +154,14 @@ def _solids(shape: tuple[int, int], rng: np.random.Generator) -> Micrograph:
 def micrograph(size: int, modality: Modality, rng: np.random.Generator) -> Micrograph:
     """Draw a noise-free image of ``size`` × ``size`` pixels of a random specimen.
 
-    Pixels of 0.06 to 0.5 Å for atoms; a tenth of the STEM images show solids at the scale of tomography instead.
+    Pixels of 0.09 to 0.45 Å for atoms; a tenth of the STEM images show solids at the scale of tomography instead.
     """
     wide = size + 2 * _MARGIN
     shape = (wide, wide)
     if modality == "stem" and rng.random() < 0.12:
         whole = _solids(shape, rng)
     else:
-        pixel = float(np.exp(rng.uniform(np.log(0.07), np.log(0.45))))
+        pixel = float(np.exp(rng.uniform(np.log(0.09), np.log(0.45))))
         view = scene(wide * pixel / 2, rng)
         at = view.points[:, [1, 0]] / pixel + (wide - 1) / 2
         near = ((at > -1) & (at < wide)).all(1)
