@@ -50,16 +50,19 @@ def denoised(
         Whether the result is a map with its own scale and zero ground, no image. An image keeps its tilt's mean, by an
         offset: a mean over all pixels is known far better than any denoiser's bias.
     begin : int
-        Steps that the job has made before.
+        Steps that the job has made before. If it was stopped in them, nothing asks again: their result is applied to
+        all tilts.
 
     Raises
     ------
     Stopped
         If nothing was done yet.
     """
+    _note_saturation(series, job)
     count, tiles = len(series), tiling.count(series.shape[1:][::-1] if transpose else series.shape[1:])
     out = series.projections.copy()
-    restored = job.restore()
+    quiet = job.stopped_at is not None
+    restored = job.restore() if begin == 0 else None
     done = 0 if restored is None else int(restored["tilts_done"])
     if restored is not None:
         out = np.array(restored["images"])
@@ -74,10 +77,11 @@ def denoised(
             base = begin + i * tiles
 
             def between(number: int, base: int = base) -> None:
-                if number < tiles:
+                if number < tiles and not quiet:
                     job.tick(base + number, total, snapshot)
 
-            job.check()
+            if not quiet:
+                job.check()
             image, seen = filled(series, i)
             if np.ptp(image) > 0:
                 given = np.ascontiguousarray(image.T) if transpose else image
@@ -89,12 +93,23 @@ def denoised(
                 out[i] = 0.0
             done = i + 1
             shown[:] = [i]
-            job.tick(base + tiles, total, snapshot, state=partial(dict, images=out, tilts_done=done))
+            if not quiet:
+                state: Callable[[], dict[str, Any]] = partial(dict, images=out, tilts_done=done)
+                job.tick(base + tiles, total, snapshot, state=state if begin == 0 else None)
     if job.stopped_at is not None and done < count:
         if done == 0:
             raise Stopped
         job.note(stopped=f"{done} of {count} tilts are denoised, the others as they were")
     return series.with_(projections=out)
+
+
+def _note_saturation(series: TiltSeries, job: Job[Any]) -> None:
+    """Say if many pixels share the largest value: what they would have been is not known, and noise there is not."""
+    images = series.projections
+    top, bottom = images.max(), images.min()
+    share = np.count_nonzero(images == top) / images.size
+    if share > 1e-3 and top > bottom:
+        job.note(saturated=f"{100 * share:.2g} % of the pixels hold the largest value: a lower bound")
 
 
 def filled(series: TiltSeries, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
