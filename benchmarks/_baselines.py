@@ -1,8 +1,8 @@
 """Filters from libraries, each with its parameter tuned by the truth: what a network has to beat.
 
 A filter sees the image with its mean taken away and divided by its standard deviation. Its parameter is the one with
-the highest PSNR against the truth, found per image along a grid of steps of √2 (no user has that luck). SSIM is the best
-seen at any parameter tried. BM3D is the package ``bm3d`` (Tampere University, non-commercial use only: a peer here, no
+the highest PSNR against the truth, found per image along a grid of steps of √2 (no user has that luck). SSIM is the
+best seen at any parameter tried. BM3D is the package ``bm3d`` (Tampere University, for non-commercial use: a peer, no
 part of Splatom); it is told white noise of the tuned strength.
 """
 
@@ -108,26 +108,31 @@ if find_spec("bm3d") is None:
 
 
 # ------------------------------------------------------------------------------------------------ tuned
-def tuned(name: str, noisy: Image, truth: Image) -> Score:
-    """Return the best that a filter does on an image when the truth picks its parameter."""
+def tuned(name: str, noisy: Image, truth: Image, part: tuple[slice, ...] = ()) -> Score:
+    """Return the best that a filter does on an image when the truth picks its parameter.
+
+    The truth may be that of a part of the image alone.
+    """
     mean, sd = float(noisy.mean()), float(noisy.std()) or 1.0
     x = ((noisy - mean) / sd).astype(np.float32)
     function, grid = BASELINES[name]
     if name == "bm3d":  # slow, and its best parameter is near the noise that there is
-        starts = (int(np.argmin(np.abs(np.log(grid) - np.log(float((noisy - truth).std()) / sd)))),)
+        starts = (int(np.argmin(np.abs(np.log(grid) - np.log(float((noisy[part] - truth).std()) / sd)))),)
     else:
         starts = (len(grid) // 3, 2 * len(grid) // 3)
-    return _climb(lambda p: function(x, p) * sd + mean, grid, truth, starts)
+    return _climb(lambda p: function(x, p) * sd + mean, grid, truth, starts, part)
 
 
-def _climb(run: Callable[[float], Image], grid: Sequence[float], truth: Image, starts: tuple[int, ...]) -> Score:
+def _climb(
+    run: Callable[[float], Image], grid: Sequence[float], truth: Image, starts: tuple[int, ...], part: tuple[slice, ...]
+) -> Score:
     """Find the best of a grid: up the hill from the best of the starts, so that few parameters are tried."""
     seen: dict[int, Score] = {}
 
     def at(k: int) -> Score:
         if k not in seen:
             image = np.asarray(run(grid[k]), np.float32)
-            seen[k] = Score(psnr(image, truth), ssim(image, truth), grid[k], image)
+            seen[k] = Score(psnr(image[part], truth), ssim(image[part], truth), grid[k], image)
         return seen[k]
 
     best = max(starts, key=lambda k: at(k).psnr)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from _micrographs import Micrograph
 from numpy.typing import NDArray
+
+from _micrographs import Micrograph
 
 WITHIN = 0.5  # Å
 WEAK = {"haadf": 0.25, "bf": 0.1, "hrtem": 0.1}  # of the strongest column: weaker ones count neither way

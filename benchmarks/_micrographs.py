@@ -189,7 +189,7 @@ def dislocation(_: Path) -> ase.Atoms:
 
     a, nu = 2.887, 0.3
     atoms = bulk("NiAl", "cesiumchloride", a=a, cubic=True).repeat((24, 24, 12))
-    atoms.positions -= atoms.positions.mean(axis=0) + [0.3 * a, 0.3 * a, 0]
+    atoms.positions -= (atoms.positions.mean(axis=0) + np.array([0.3 * a, 0.3 * a, 0]))
     x, y = atoms.positions[:, 0], atoms.positions[:, 1]
     square = x**2 + y**2
     atoms.positions[:, 0] += a / (2 * np.pi) * (np.arctan2(y, x) + x * y / (2 * (1 - nu) * square))

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from _baselines import BASELINES, Image, psnr, ssim, tuned
 from _columns import best_f1, f1_at
 from _micrographs import DOSES, MODALITIES, MODELS, SPECIMENS, Micrograph, Modality, exposed, instrument, micrograph
 
 NETWORK: dict[Modality, str] = {"haadf": "sfin", "bf": "sfin", "hrtem": "scgn"}
 CONTRAST: dict[str, Any] = {"haadf": "adf", "bf": "bf", "hrtem": "phase"}
-QUICK = ("mos2", "boundary", "nipt")
+QUICK = ("mos2", "boundary", "glass")
 THRESHOLD = 0.3  # of the map of columns, for every image
 Condition = float | str  # a dose in e/Å², or 'instrument'
 
