@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 import splatom
+from splatom._cli_train import add_train, run_train
 from splatom.data import MethodParams
 from splatom.jobs import Job, JobError, Outcome, Task, perform, prepared
 from splatom.methods import GROUPS, Method, find
@@ -154,6 +155,7 @@ def _parser() -> _Parser:
     sub.add_argument("input", nargs="?", type=Path)
     sub.add_argument("output", nargs="?", type=Path)
     _add_running(sub)
+    add_train(commands, _add_fields)
     sub = commands.add_parser("demo", help="napari with a sample series and a running reconstruction")
     sub.add_argument("--output", metavar="DIR", type=Path, help="leave screenshot.png and volume.mrc there, and close")
     sub.add_argument("--show", action="store_true", help="keep the window open afterwards")
@@ -305,6 +307,17 @@ def _replay(args: argparse.Namespace) -> int:
     return 0 if recipe.steps[-1].stopped is not None else _status(outcome)
 
 
+def _train(args: argparse.Namespace) -> None:
+    from splatom.training.run import TrainParams
+
+    params = _params(TrainParams, args)
+    if args.resume and args.checkpoint is None:
+        sys.stderr.write("splatom: error: --resume needs --checkpoint DIR\n")
+        raise SystemExit(2)
+    _check_place(args.output)
+    run_train(args, params)
+
+
 def _made(task: Task) -> Job[Any]:
     job = prepared(task)
     if isinstance(job, JobError):
@@ -435,7 +448,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = _parser().parse_args(_join_numbers(sys.argv[1:] if argv is None else argv))
     began = time.monotonic()
-    simple = {"methods": _methods, "info": _info, "convert": _convert, "simulate": _simulate, "evaluate": _evaluate}
+    simple = {"methods": _methods, "info": _info, "convert": _convert, "simulate": _simulate, "evaluate": _evaluate,
+              "train": _train}  # fmt: skip
     try:
         if args.command in simple:
             simple[args.command](args)

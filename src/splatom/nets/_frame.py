@@ -22,14 +22,16 @@ def spectrum(x: Tensor) -> Tensor:
     parts = transform.permute(0, 1, 4, 2, 3).reshape(batch, 2 * n, rows, columns)
     down = torch.linspace(0, 1, rows, device=x.device).view(1, 1, rows, 1).expand(batch, 1, rows, columns)
     along = torch.linspace(0, 1, columns, device=x.device).view(1, 1, 1, columns).expand(batch, 1, rows, columns)
-    return torch.cat([down, along, parts], dim=1).to(x.dtype)
+    out: Tensor = torch.cat([down, along, parts], dim=1).to(x.dtype)
+    return out
 
 
 def image_of(parts: Tensor, shape: tuple[int, int]) -> Tensor:
     """Transform real channels (batch, 2 n, rows, columns // 2 + 1) back into images (batch, n, *shape)."""
     batch, twice, rows, columns = parts.shape
     pairs = parts.float().reshape(batch, twice // 2, 2, rows, columns).permute(0, 1, 3, 4, 2).contiguous()
-    return torch.fft.irfft2(torch.view_as_complex(pairs), s=shape, norm="ortho").to(parts.dtype)
+    out: Tensor = torch.fft.irfft2(torch.view_as_complex(pairs), s=shape, norm="ortho").to(parts.dtype)
+    return out
 
 
 class Frame(nn.Module):

@@ -39,7 +39,10 @@ class _BandGuided(nn.Module):
         self.convolve = nn.Conv2d(inner, inner, 3, padding=1)
         squeezed = max(inner // 16, 1)
         self.weigh = nn.Sequential(
-            nn.Conv2d(inner, squeezed, 1, bias=False), nn.ReLU(), nn.Conv2d(squeezed, inner, 1, bias=False), nn.Sigmoid()
+            nn.Conv2d(inner, squeezed, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(squeezed, inner, 1, bias=False),
+            nn.Sigmoid(),
         )
         self.couple = nn.Conv2d(inner, inner, 1, bias=False)
 

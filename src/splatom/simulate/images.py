@@ -45,7 +45,8 @@ def deposit(points: ArrayLike, weights: ArrayLike, shape: tuple[int, int]) -> ND
 
 def radii(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return frequencies in cycles per pixel of the half spectrum: rows (r, 1), columns (1, c) and radius (r, c)."""
-    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
+    ky = np.asarray(np.fft.fftfreq(shape[0])[:, None], dtype=np.float64)
+    kx = np.asarray(np.fft.rfftfreq(shape[1])[None], dtype=np.float64)
     return ky, kx, np.hypot(ky, kx)
 
 

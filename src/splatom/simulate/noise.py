@@ -54,7 +54,7 @@ class Noise:
     tail : float
         Shape of the readout noise's distribution, Tukey's lambda; 0.14 is nearly normal.
     line, line_gradient : float
-        SD of a line's offset: ``line + line_gradient · g`` with g the magnitude of the clean image's gradient, per pixel.
+        SD of a line's offset: ``line + line_gradient · g``, g the gradient of the clean image per pixel.
     line_length : float
         Length in pixels over which the offset holds along its line; infinite for whole lines.
     lines : {'rows', 'columns'}

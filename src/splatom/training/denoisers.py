@@ -12,6 +12,8 @@ from splatom.training.micrographs import Modality, pair
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from splatom.training.own import Own
+
 __all__ = ["MODALITY", "denoising_loss", "stream", "validation"]
 
 MODALITY: dict[str, Modality] = {"scgn": "hrtem", "sfin": "stem"}
@@ -28,17 +30,31 @@ def denoising_loss(output: Tensor, target: Tensor) -> Tensor:
     ones are not lost beside those of low dose, and the square makes the answer the mean of what is possible.
     """
     error = (output - target).square().mean((2, 3))
-    return (error[:, 0] + 1e-5).log().mean() + 0.3 * (error[:, 1] + 1e-3).log().mean()
+    dots = error[:, 1][error[:, 1].isfinite()]  # those of a user's own clean images are not known
+    value = (error[:, 0] + 1e-5).log().mean()
+    return value + 0.3 * (dots + 1e-3).log().sum() / len(error)
 
 
-def stream(network: str, seed: int, *, scale: int = 1) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """Return ``batch(i)``: the images and targets of step i. ``scale`` multiplies the number of images."""
+def stream(
+    network: str, seed: int, *, scale: int = 1, own: Own | None = None
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Return ``batch(i)``: the images and targets of step i.
+
+    Parameters
+    ----------
+    network : {'scgn', 'sfin'}
+    seed : int
+    scale : int
+        Multiplies the number of images in a batch.
+    own : Own, optional
+        What a user's own images add.
+    """
     import torch
 
     def batch(index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([seed, index])
         size, count = _SIZES[int(rng.integers(len(_SIZES)))]
-        pairs = [pair(size, MODALITY[network], rng) for _ in range(count * scale)]
+        pairs = [pair(size, MODALITY[network], rng, own) for _ in range(count * scale)]
         return torch.from_numpy(np.stack([p[0] for p in pairs])), torch.from_numpy(np.stack([p[1] for p in pairs]))
 
     return batch
@@ -68,7 +84,7 @@ def validation(network: str, *, count: int = 48, size: int = 128) -> Callable[[n
     def score(net: nn.Module) -> dict[str, float]:
         device = next(net.parameters()).device
         with torch.no_grad():
-            out = torch.cat([net(part.to(device)).float().cpu() for part in images.split(8)]).numpy()
+            out = torch.cat([net(part.to(device)).float().cpu() for part in torch.split(images, 8)]).numpy()
         reached = [psnr(o[0], t[0]) for o, t in zip(out, targets, strict=True)]
         dots = float(np.mean((out[:, 1] - targets[:, 1]) ** 2))
         return {

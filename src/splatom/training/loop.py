@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Budget", "Progress", "train"]
+__all__ = ["Budget", "Progress", "Trained", "log_line", "train"]
 
 _AVERAGE = 0.998  # of the averaged weights, per step
 _FREEZE = 0.75  # share of the budget after which batch norms keep their statistics, so that the weights settle on them
@@ -58,6 +59,16 @@ class Progress:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network with averaged weights, in evaluation mode, and how it came about."""
+
+    net: nn.Module
+    steps: int
+    seconds: float
+    interrupted: bool
+
+
 class _Average:
     """Exponential mean of weights and running statistics, young at first."""
 
@@ -87,7 +98,7 @@ def train(
     every: int = 200,
     workers: int = 0,
     tick: Callable[[], None] | None = None,
-) -> tuple[nn.Module, int, float]:
+) -> Trained:
     """Train a network in place of its averaged weights.
 
     Parameters
@@ -116,12 +127,12 @@ def train(
 
     Returns
     -------
-    net, steps, seconds
-        The network with averaged weights, in evaluation mode.
+    Trained
+        Also after Ctrl-C, with what was learnt by then.
 
     Raises
     ------
-    FloatingPointError
+    ValueError
         If the loss is not finite ten steps in a row.
     """
     import torch
@@ -140,39 +151,45 @@ def train(
     started, seen, bad = time.monotonic(), [], 0
     stream = _stream(batch, step, workers)
     spent = budget.spent(step, before)
-    while spent < 1:
-        rate = budget.rate * min(1.0, (step + 1) / _WARM) * (0.5 * (1 + np.cos(np.pi * min(spent, 1))) + 1e-3)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        if spent > _FREEZE:
-            for norm in norms:
-                norm.eval()
-        images, target = (x.to(device, non_blocking=True) for x in next(stream))
-        with torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else nullcontext():
-            output = net(images)
-        value = loss(output.float(), target)
-        optimiser.zero_grad(set_to_none=True)
-        bad = 0 if torch.isfinite(value) else bad + 1
-        if bad >= 10:
-            raise FloatingPointError(f"the loss is not finite since step {step - 9}; lower the learning rate")
-        if not bad:
-            value.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            average.update(net, step)
-            seen.append(float(value.detach()))
-        step += 1
-        seconds = before + time.monotonic() - started
-        spent = budget.spent(step, seconds)
-        if tick is not None:
-            tick()
-        if step % every == 0 or spent >= 1:
-            figures = validate(_evaluated(net, average))
-            report(Progress(step, seconds, min(spent, 1.0), float(np.mean(seen)) if seen else float("nan"), figures))
-            seen = []
-            if checkpoint is not None:
-                _save(checkpoint, net, optimiser, average, step, seconds)
-    return _evaluated(net, average), step, before + time.monotonic() - started
+    interrupted = False
+    try:
+        while spent < 1:
+            rate = budget.rate * min(1.0, (step + 1) / _WARM) * (0.5 * (1 + math.cos(math.pi * min(spent, 1))) + 1e-3)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            if spent > _FREEZE:
+                for norm in norms:
+                    norm.eval()
+            images, target = (x.to(device, non_blocking=True) for x in next(stream))
+            with torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else nullcontext():
+                output = net(images)
+            value = loss(output.float(), target)
+            optimiser.zero_grad(set_to_none=True)
+            bad = 0 if torch.isfinite(value) else bad + 1
+            if bad >= 10:
+                raise ValueError(f"the loss is not finite since step {step - 9}; lower the learning rate")
+            if not bad:
+                value.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                optimiser.step()
+                average.update(net, step)
+                seen.append(float(value.detach()))
+            step += 1
+            seconds = before + time.monotonic() - started
+            spent = budget.spent(step, seconds)
+            if tick is not None:
+                tick()
+            if step % every == 0 or spent >= 1:
+                figures = validate(_evaluated(net, average))
+                report(
+                    Progress(step, seconds, min(spent, 1.0), float(np.mean(seen)) if seen else float("nan"), figures)
+                )
+                seen = []
+                if checkpoint is not None:
+                    _save(checkpoint, net, optimiser, average, step, seconds)
+    except KeyboardInterrupt:
+        interrupted = True
+    return Trained(_evaluated(net, average), step, before + time.monotonic() - started, interrupted)
 
 
 def _stream(batch: Callable[[int], Batch], first: int, workers: int) -> Iterator[Batch]:

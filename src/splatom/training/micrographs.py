@@ -15,13 +15,25 @@ from splatom.training.scenes import Scene, scene
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DOT_SIGMA", "NOISE_TO_CONTRAST", "LINE_TO_CONTRAST", "Micrograph", "micrograph", "normalised", "pair"]
+    from splatom.training.own import Own
+
+__all__ = [
+    "DOT_SIGMA",
+    "LINE_TO_CONTRAST",
+    "NOISE_TO_CONTRAST",
+    "PIXEL_ANGSTROM",
+    "Micrograph",
+    "micrograph",
+    "normalised",
+    "pair",
+]
 
 Modality = Literal["stem", "hrtem"]
 
 DOT_SIGMA = 1.3  # px, of the dots that mark columns
 NOISE_TO_CONTRAST = (0.08, 4.0)  # SD of the pointwise noise over SD of the clean image
 LINE_TO_CONTRAST = (0.02, 0.7)  # the same of the noise of lines, where there is any
+PIXEL_ANGSTROM = (0.09, 0.45)
 _MARGIN = 12  # px around the field, against the wrap of Fourier filters
 
 
@@ -59,14 +71,19 @@ def _dots(structure: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     left, right = structure[r, (c - 1) % columns], structure[r, (c + 1) % columns]
     here = structure[r, c]
     shift = np.column_stack(
-        [(down - up) / np.maximum(2 * (2 * here - up - down), 1e-9), (right - left) / np.maximum(2 * (2 * here - left - right), 1e-9)]
+        [
+            (down - up) / np.maximum(2 * (2 * here - up - down), 1e-9),
+            (right - left) / np.maximum(2 * (2 * here - left - right), 1e-9),
+        ]
     )
     ky, kx, _ = radii((rows, columns))
     spot = np.exp(-2 * (np.pi * DOT_SIGMA) ** 2 * (ky**2 + kx**2)) * 2 * np.pi * DOT_SIGMA**2
     return np.clip(filtered(deposit(at + np.clip(shift, -0.5, 0.5), 1.0, (rows, columns)), spot), 0, 1)
 
 
-def _stem(view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator) -> Micrograph:
+def _stem(
+    view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator
+) -> Micrograph:
     """HAADF or BF: incoherent, by the scattering strength Z^n and the probe; see the module simulate.micrograph."""
     bright = bool(rng.random() < 0.35)  # bright field
     power = rng.uniform(0.5, 1.3) if bright else rng.uniform(1.4, 2.0)
@@ -88,7 +105,9 @@ def _stem(view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: f
     if rng.random() < 0.5:  # thick columns saturate
         signal = 1 - np.exp(-rng.uniform(0.2, 1.5) * signal)
     if rng.random() < 0.4:  # diffuse scattering from the same matter
-        signal = signal + rng.uniform(0.1, 1.5) * ndimage.gaussian_filter(signal, rng.uniform(3, 12) / pixel, mode="wrap")
+        signal = signal + rng.uniform(0.1, 1.5) * ndimage.gaussian_filter(
+            signal, rng.uniform(3, 12) / pixel, mode="wrap"
+        )
     signal = signal / max(float(signal.max()), 1e-9)
     if bright:
         depth = rng.uniform(0.1, 0.9)
@@ -99,7 +118,9 @@ def _stem(view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: f
     return Micrograph(signal + (rng.uniform(0, 1.0) if rng.random() < 0.6 else 0.0), dots)
 
 
-def _hrtem(view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator) -> Micrograph:
+def _hrtem(
+    view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator
+) -> Micrograph:
     """One phase grating and the transfer of the lens; the linear image is its limit for thin specimens."""
     energy = float(rng.choice([60, 80, 120, 200, 200, 300, 300]))
     _, _, k_half = radii(shape)
@@ -146,9 +167,13 @@ def _solids(shape: tuple[int, int], rng: np.random.Generator) -> Micrograph:
         out += thick * rng.choice([1.0, 1.0, -0.5]) * rng.uniform(0.1, 1)
     out = ndimage.gaussian_filter(np.clip(out, 0, None), rng.uniform(0.4, 1.2))
     if rng.random() < 0.3:
-        out += rng.uniform(0.05, 0.5) * np.max(out) * ndimage.gaussian_filter(rng.standard_normal(shape), 2, mode="wrap")
+        out += (
+            rng.uniform(0.05, 0.5) * np.max(out) * ndimage.gaussian_filter(rng.standard_normal(shape), 2, mode="wrap")
+        )
         out -= out.min()
-    return Micrograph(out / max(float(out.max()), 1e-9) + (rng.uniform(0, 0.5) if rng.random() < 0.5 else 0), np.zeros(shape))
+    return Micrograph(
+        out / max(float(out.max()), 1e-9) + (rng.uniform(0, 0.5) if rng.random() < 0.5 else 0), np.zeros(shape)
+    )
 
 
 def micrograph(size: int, modality: Modality, rng: np.random.Generator) -> Micrograph:
@@ -161,7 +186,7 @@ def micrograph(size: int, modality: Modality, rng: np.random.Generator) -> Micro
     if modality == "stem" and rng.random() < 0.12:
         whole = _solids(shape, rng)
     else:
-        pixel = float(np.exp(rng.uniform(np.log(0.09), np.log(0.45))))
+        pixel = float(np.exp(rng.uniform(*np.log(PIXEL_ANGSTROM))))
         view = scene(wide * pixel / 2, rng)
         at = view.points[:, [1, 0]] / pixel + (wide - 1) / 2
         near = ((at > -1) & (at < wide)).all(1)
@@ -206,26 +231,42 @@ def normalised(noisy: NDArray[np.floating], rng: np.random.Generator) -> tuple[f
     return mean + rng.normal(scale=0.4) * spread, spread * float(np.exp(rng.normal(scale=0.4)))
 
 
-def pair(size: int, modality: Modality, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def pair(
+    size: int, modality: Modality, rng: np.random.Generator, own: Own | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Draw one training example.
+
+    Parameters
+    ----------
+    size : int
+        Edge in pixels.
+    modality : {'stem', 'hrtem'}
+    rng : numpy.random.Generator
+    own : Own, optional
+        A user's noise (for three of four examples) and clean images (for half of them, without dots: their columns are
+        not known).
 
     Returns
     -------
     noisy : array (1, size, size), float32
         Normalised to about zero mean and unit SD.
     target : array (2, size, size), float32
-        The noise-free image in the same units, and the dots.
+        The noise-free image in the same units, and the dots; NaN where these are not known.
     """
+    cut = own.cut(size, rng) if own is not None and rng.random() < 0.5 else None
     while True:
-        view = micrograph(size, modality, rng)
+        view = micrograph(size, modality, rng) if cut is None else Micrograph(cut, np.full(cut.shape, np.nan))
         if view.image.std() > 1e-6:
             break
-    image = view.image
-    if image.min() < 0:  # bright field, negated: electrons are counted in the image that the microscope takes
-        model = noise_for(-image, modality, rng)
-        noisy = -model.apply(-image, rng)
+        cut = None
+    # Bright field is drawn negated, as the network sees it; electrons are counted in the image as taken.
+    sign = -1 if cut is None and view.image.min() < 0 else 1
+    image = sign * view.image
+    if own is not None and own.measured and rng.random() < 0.75:
+        image, noisy = own.noisy(image, rng)
     else:
         noisy = noise_for(image, modality, rng).apply(image, rng)
+    image, noisy = sign * image, sign * noisy
     offset, scale = normalised(noisy, rng)
     target = np.stack([(image - offset) / scale, view.dots])
     return ((noisy - offset) / scale)[None].astype(np.float32), target.astype(np.float32)

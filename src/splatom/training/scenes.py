@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Atoms = tuple[NDArray[np.float64], NDArray[np.float64]]  # positions (n, 3) in Å and numbers (n,)
+
 __all__ = ["Scene", "scene"]
 
 # Lattice parameters (a, b, c in Å), angle γ in degrees, and a basis of (element's index, fractional position); elements
@@ -17,11 +19,16 @@ __all__ = ["Scene", "scene"]
 _FACE = [(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)]
 
 
-def _on(sites: list[tuple[float, float, float]], element: int, by: tuple[float, float, float] = (0, 0, 0)) -> list:  # type: ignore[type-arg]
-    return [(element, *(x + s for x, s in zip(site, by, strict=True))) for site in sites]
+_Site = tuple[int, float, float, float]
 
 
-_LATTICES = [
+def _on(
+    sites: list[tuple[float, float, float]], element: int, by: tuple[float, float, float] = (0, 0, 0)
+) -> list[_Site]:
+    return [(element, x + by[0], y + by[1], z + by[2]) for x, y, z in sites]
+
+
+_LATTICES: list[tuple[tuple[float, float], tuple[float, float], float, list[_Site]]] = [
     ((3.5, 4.3), (1, 1), 90, _on(_FACE, 0)),  # fcc
     ((2.8, 3.4), (1, 1), 90, _on([(0, 0, 0), (0.5, 0.5, 0.5)], 0)),  # bcc
     ((2.4, 3.3), (1, 1.62), 120, _on([(0, 0, 0), (1 / 3, 2 / 3, 0.5)], 0)),  # hcp
@@ -34,8 +41,9 @@ _LATTICES = [
     ((3.0, 4.0), (1, 1.6), 120, _on([(1 / 3, 2 / 3, 0), (2 / 3, 1 / 3, 0.5)], 0)
      + _on([(1 / 3, 2 / 3, 0.38), (2 / 3, 1 / 3, 0.88)], 1)),  # wurtzite
 ]  # fmt: skip
-_ELEMENTS = np.array([6, 8, 12, 13, 14, 16, 22, 23, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 38, 40, 42, 44, 45, 46, 47, 48,
-                      50, 52, 56, 57, 72, 73, 74, 75, 78, 79, 82, 83])  # fmt: skip
+_ELEMENTS = np.array(
+    [6, 8, *range(12, 15), 16, 22, 23, *range(25, 35), 38, 40, 42, *range(44, 49), 50, 52, 56, 57, *range(72, 76), 78, 79, 82, 83]
+)
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,11 @@ def _elements(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.sort(numbers)[::-1] if rng.random() < 0.6 else numbers
 
 
-def _crystal(half: float, depth: float, rng: np.random.Generator, *, zone: bool) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+def _crystal(half: float, depth: float, rng: np.random.Generator, *, zone: bool) -> Atoms:
     """Fill |x|, |y| < half and |z| < depth / 2 with a crystal; positions (n, 3) and numbers (n,)."""
-    (low, high), (flat, tall), gamma, basis = _LATTICES[rng.choice(len(_LATTICES), p=[.2, .08, .1, .1, .1, .1, .06, .16, .1])]
+    (low, high), (flat, tall), gamma, basis = _LATTICES[
+        rng.choice(len(_LATTICES), p=[0.2, 0.08, 0.1, 0.1, 0.1, 0.1, 0.06, 0.16, 0.1])
+    ]
     a = rng.uniform(low, high)
     b, c = a * flat, a * tall * (rng.uniform(0.9, 1.3) if rng.random() < 0.2 else 1)
     angle = np.deg2rad(gamma)
@@ -102,7 +112,7 @@ def _crystal(half: float, depth: float, rng: np.random.Generator, *, zone: bool)
     return points[inside], numbers[inside]
 
 
-def _disordered(half: float, depth: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+def _disordered(half: float, depth: float, rng: np.random.Generator) -> Atoms:
     """Fill a box with a glass: a simple lattice shaken until nothing of it is left, two species."""
     spacing = rng.uniform(2.2, 3.0)
     axes = [np.arange(-e, e, spacing) for e in (half, half, depth / 2)]
@@ -120,10 +130,10 @@ def _carved(points: NDArray[np.float64], half: float, rng: np.random.Generator) 
     faces = rng.normal(size=(rng.integers(6, 16), 3))
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
     keep: NDArray[np.bool_] = ((points - centre) @ faces.T < radius * rng.uniform(0.8, 1.1, len(faces))).all(1)
-    return keep & (np.linalg.norm(points - centre, axis=1) < 1.3 * radius)
+    return np.asarray(keep & (np.linalg.norm(points - centre, axis=1) < 1.3 * radius))
 
 
-def _spoiled(points: NDArray, numbers: NDArray, half: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+def _spoiled(points: NDArray[np.float64], numbers: NDArray[np.float64], half: float, rng: np.random.Generator) -> Atoms:
     """Vacancies, foreign atoms, strain, and atoms out of place."""
     if rng.random() < 0.3:
         keep = rng.random(len(points)) > rng.uniform(0, 0.15)
@@ -135,13 +145,15 @@ def _spoiled(points: NDArray, numbers: NDArray, half: float, rng: np.random.Gene
         wave = rng.normal(size=(3, 2)) * np.pi / half
         bend = rng.normal(scale=0.4, size=(3, 2))
         points = points.copy()
-        points[:, :2] += np.sin(points @ wave[:, :1] + rng.uniform(0, 6)) * bend[0] + np.cos(points @ wave[:, 1:]) * bend[1]
+        points[:, :2] += (
+            np.sin(points @ wave[:, :1] + rng.uniform(0, 6)) * bend[0] + np.cos(points @ wave[:, 1:]) * bend[1]
+        )
     if rng.random() < 0.25:
         points = points + rng.normal(scale=rng.uniform(0.02, 0.35), size=points.shape)
     return points, numbers
 
 
-def _flat(half: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+def _flat(half: float, rng: np.random.Generator) -> Atoms:
     """One or two layers of a hexagonal material, tilted a little at most, with adatoms."""
     points, numbers = [], []
     for _ in range(1 if rng.random() < 0.7 else 2):
@@ -167,8 +179,8 @@ def _flat(half: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # 
     return all_points[keep], all_numbers[keep]
 
 
-def _support(half: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
-    """A film of amorphous carbon (or of something as light)."""
+def _support(half: float, rng: np.random.Generator) -> Atoms:
+    """Make a film of amorphous carbon (or of something as light)."""
     count = int((2 * half) ** 2 * rng.uniform(5, 60) * 0.1)
     count = min(count, 20_000)
     points = rng.uniform(-half, half, (count, 3))
@@ -192,7 +204,9 @@ def scene(half: float, rng: np.random.Generator) -> Scene:
     """
     edge = half + 4  # atoms beyond the field reach into it
     depth = min(float(np.exp(rng.uniform(np.log(6), np.log(90)))), 2e5 / (4 * edge * edge * 0.06) / 8)
-    kind = rng.choice(["crystal", "particle", "bicrystal", "glass", "flat", "atoms"], p=[0.3, 0.3, 0.1, 0.12, 0.12, 0.06])
+    kind = rng.choice(
+        ["crystal", "particle", "bicrystal", "glass", "flat", "atoms"], p=[0.3, 0.3, 0.1, 0.12, 0.12, 0.06]
+    )
     zone = bool(rng.random() < 0.75)
     if kind == "flat":
         points, numbers = _flat(half, rng)
@@ -213,22 +227,18 @@ def scene(half: float, rng: np.random.Generator) -> Scene:
             turn, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.4, 0.4) * half
             normal = np.array([np.cos(turn), np.sin(turn), rng.normal(scale=0.1)])
             mine, theirs = points @ normal < offset, other @ normal > offset + 0.8
-            points, numbers = np.concatenate([points[mine], other[theirs]]), np.concatenate([numbers[mine], of_other[theirs]])
+            points, numbers = (
+                np.concatenate([points[mine], other[theirs]]),
+                np.concatenate([numbers[mine], of_other[theirs]]),
+            )
         if kind == "particle":
             keep = _carved(points, half, rng)
             points, numbers = points[keep], numbers[keep]
-    if kind in ("particle", "atoms", "glass") and (kind == "particle" or rng.random() < 0.5):
-        points, numbers = _part(points, numbers, kind, half, rng)
+    if kind == "glass" and rng.random() < 0.5 and len(points):
+        keep = _carved(points, half, rng)
+        points, numbers = points[keep], numbers[keep]
     points, numbers = _spoiled(points, numbers, half, rng)
     if kind in ("particle", "flat", "atoms") and rng.random() < 0.5:
         under, of_under = _support(edge, rng)
         points, numbers = np.concatenate([points, under]), np.concatenate([numbers, of_under])
     return Scene(points, numbers, rng.uniform(0.04, 0.12))
-
-
-def _part(points: NDArray, numbers: NDArray, kind: str, half: float, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
-    """Cut a glass into a particle; leave the others as they are."""
-    if kind != "glass" or not len(points):
-        return points, numbers
-    keep = _carved(points, half, rng)
-    return points[keep], numbers[keep]

@@ -1,0 +1,173 @@
+"""``splatom train``: a network, a budget, and the file of weights with its card at the end."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import splatom
+from splatom.data import MethodParams, option
+from splatom.training.loop import Budget, Progress, log_line, train
+
+if TYPE_CHECKING:
+    from splatom.weights import Card
+
+__all__ = ["NETWORKS", "TrainParams", "train_network"]
+
+NETWORKS = ("scgn", "sfin")
+
+
+class TrainParams(MethodParams):
+    """Train a network on streamed simulated images, or fine-tune it on a user's own.
+
+    Nothing is stored: image i of seed s is the same on every machine. The end is set in minutes or in steps; with
+    steps, on the CPU and with one thread count, the weights repeat to the last bit.
+    """
+
+    method: Literal["train"] = "train"
+    variant: Literal["full", "small"] = option("small", "Variant", "full is the published size, and for a GPU.")
+    minutes: float = option(10.0, "Minutes", "Time to train for; a resumed run counts from its first start.", gt=0)
+    steps: int | None = option(None, "Steps", "End after so many steps instead.", ge=1)
+    rate: float | None = option(
+        None, "Learning rate", "Highest one; 0.002 by default, 0.0005 from given weights.", gt=0, le=1
+    )
+    batch: int = option(1, "Batch", "Multiplies the images in a batch (3 to 10, by their size).", ge=1, le=64)
+    start: str | None = option(None, "Start from", "'shipped', or a file of weights; by default from nothing.")
+    images: Path | None = option(
+        None, "Own noisy images", "File or folder; their calibrated noise is what the simulation then adds."
+    )
+    clean: Path | None = option(None, "Own clean images", "File or folder; half of the scenes are cut from them.")
+    every: int = option(200, "Validate every", "Steps between two validations and checkpoints.", ge=1)
+    workers: int | None = option(
+        None,
+        "Workers",
+        "Processes that make images; by default none on a CPU, all cores but one on a GPU.",
+        ge=0,
+        le=256,
+    )
+
+
+def train_network(
+    network: str,
+    out: Path,
+    params: TrainParams,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+    tick: Callable[[], None] | None = None,
+) -> Card:
+    """Train a network and write its weights, its card, and a log of one JSON object a line beside them.
+
+    Parameters
+    ----------
+    network : {'scgn', 'sfin'}
+    out : Path
+        ``.safetensors``; the card is the page beside it, the log the file ``.jsonl``.
+    params : TrainParams
+    seed : int
+    device : {'cpu', 'cuda'}
+    checkpoint : Path, optional
+        Folder of the state; with ``resume``, go on from it.
+    resume : bool
+    report : callable
+        Called with each validation's figures.
+    tick : callable, optional
+        Called at every step; what it raises ends the training.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    WeightsError
+        If the weights to start from are missing or do not fit.
+    KeyboardInterrupt
+        After Ctrl-C, when what was learnt by then has been written.
+    ValueError
+        If the user's images cannot be used, or the network is unknown.
+    """
+    import os
+
+    import torch
+
+    from splatom.training import denoisers, micrographs
+    from splatom.training.own import Own, own_images
+    from splatom.weights import Card, build, load, save
+
+    if network not in NETWORKS:
+        raise ValueError(f"no network '{network}' to train; there are {', '.join(NETWORKS)}")
+    torch.manual_seed(seed)
+    architecture: dict[str, Any] = {}
+    if params.start is None:
+        net = build(network, params.variant)
+    else:
+        at = None if params.start == "shipped" else Path(params.start)
+        net, before = load(network, params.variant if at is None else "auto", at)
+        architecture = before.architecture
+    own: Own | None = None
+    if params.images is not None or params.clean is not None:
+        own = own_images(denoisers.MODALITY[network], params.images, params.clean)
+    state = None
+    if checkpoint is not None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        state = checkpoint / f"{network}-{params.variant}.state"
+    log = out.with_suffix(".jsonl")
+    if not resume:
+        log.unlink(missing_ok=True)
+    latest: dict[str, float] = {}
+
+    def told(progress: Progress) -> None:
+        latest.update(progress.figures)
+        log_line(log, progress)
+        report(progress)
+
+    on_gpu = device.startswith("cuda")
+    workers = params.workers if params.workers is not None else max((os.cpu_count() or 2) - 1, 1) if on_gpu else 0
+    rate = params.rate or (2e-3 if params.start is None else 5e-4)
+    done = train(
+        net,
+        denoisers.stream(network, seed, scale=params.batch, own=own),
+        denoisers.denoising_loss,
+        Budget(params.minutes, params.steps, rate),
+        validate=denoisers.validation(network),
+        device=device,
+        checkpoint=state,
+        resume=resume,
+        report=told,
+        every=params.every,
+        workers=workers,
+        tick=tick,
+    )
+    data = "streamed simulated images" if own is None else "streamed simulated images and the user's own"
+    card = Card(
+        network,
+        params.variant,
+        architecture=architecture,
+        data=f"{data} ({denoisers.MODALITY[network]}; splatom.training)",
+        seed=seed,
+        steps=done.steps,
+        minutes=done.seconds / 60,
+        machine=torch.cuda.get_device_name()
+        if on_gpu
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        date=date.today().isoformat(),
+        version=splatom.__version__,
+        figures=latest,
+        trained={
+            "noise_to_contrast": micrographs.NOISE_TO_CONTRAST,
+            "line_to_contrast": (0.0, micrographs.LINE_TO_CONTRAST[1]),
+            "pixel_angstrom": micrographs.PIXEL_ANGSTROM,
+        },
+        detect_sigma=micrographs.DOT_SIGMA,
+    )
+    card = save(out, done.net, card)
+    if done.interrupted:
+        raise KeyboardInterrupt
+    return card
