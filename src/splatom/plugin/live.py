@@ -30,9 +30,12 @@ _ASIDE = {"points": "Gaussians", "image": "volume"}
 
 
 def parts_of(preview: Any) -> dict[str, Any]:
-    """Return what a preview shows by kind of layer, 'points' or 'image': a value, or a dict of several."""
+    """Return what a preview shows by kind of layer, 'points' or 'image': a value, or a dict of several.
+
+    A tilt of a series on its way is no layer: it would take the place of the series in hand. Its dock shows it.
+    """
     values = list(preview.values()) if isinstance(preview, dict) else [preview]
-    found = {_layer_kind(v): v for v in values if isinstance(v, _VALUES)}
+    found = {_layer_kind(v): v for v in values if isinstance(v, _VALUES) and not isinstance(v, TiltSeries)}
     return dict(sorted(found.items()))  # the image first, under the points
 
 
