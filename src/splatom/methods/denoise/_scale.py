@@ -88,14 +88,15 @@ def _moments(series: TiltSeries, known: Scale | None) -> tuple[float, float, int
 
 
 def _spikes(x: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Find pixels far out whose neighbours are not: where, and the median of the eight around each."""
+    """Find pixels far out of whose neighbours two at most are so: where, and the median of the eight around each."""
     far = np.abs(x) > _SPIKE
     if not far.any():
         return far, np.zeros(0, np.float32)
     wide = np.pad(x, 1, mode="edge")
     rows, columns = np.nonzero(far)
     steps = [(r, c) for r in range(3) for c in range(3) if (r, c) != (1, 1)]
-    around = np.median([wide[rows + r, columns + c] for r, c in steps], axis=0).astype(np.float32)
-    lone = np.abs(around) < 0.5 * np.abs(x[far])
+    around = np.array([wide[rows + r, columns + c] for r, c in steps])
+    lone = np.sort(np.abs(around), axis=0)[-3] < 0.5 * np.abs(x[far])  # a pair is lone, the corner of a particle not
     far[rows[~lone], columns[~lone]] = False
-    return far, around[lone]
+    out: NDArray[np.float32] = np.median(around, axis=0).astype(np.float32)
+    return far, out[lone]

@@ -42,7 +42,7 @@ class Tiling:
         count = 1 if length <= most else -(-(length - self.overlap) // (most - self.overlap))
         side = -(-(length + (count - 1) * self.overlap) // count)
         side = -(-side // self.multiple) * self.multiple
-        if count == 1:
+        if count == 1 or side >= length:
             return side, (0,)
         return side, tuple(np.rint(np.linspace(0, length - side, count)).astype(int).tolist())
 
