@@ -5,7 +5,6 @@ import pytest
 from scipy.spatial import cKDTree
 
 from splatom.data import Atoms
-from splatom.simulate.amorphous import amorphous, nuclei
 from splatom.simulate.crystals import MATERIALS, aligned, ball, block, crystal, unit_cell, wulff
 from splatom.simulate.defects import (
     alloyed,
@@ -16,6 +15,7 @@ from splatom.simulate.defects import (
     substituted,
     vacant,
 )
+from splatom.simulate.glasses import amorphous, nuclei
 
 
 def shortest(atoms):

@@ -1,12 +1,17 @@
 """Tilt series: counting statistics, faults, determinism."""
 
+import json
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from splatom.data import Atoms, Volume
+from splatom.geometry import ViewGeometry
 from splatom.simulate import (
     SPECIMENS,
+    MeasuredNoise,
+    Microscope,
     atomic_particle,
     counted,
     nanoparticle_on_support,
@@ -16,6 +21,8 @@ from splatom.simulate import (
     simulate,
     tilt_series,
 )
+from splatom.simulate.faults import drift_of_gain, scanned, tilted_astray, uneven
+from splatom.simulate.noise import Noise
 
 
 def test_counts_have_a_variance_equal_to_their_mean():
@@ -71,6 +78,125 @@ def test_gain_drift_and_scan_jitter_do_what_they_say():
     assert moved.std() == pytest.approx(1.0, rel=0.05)
 
 
+def test_drift_during_a_scan_shears_a_line_and_moves_its_middle_nowhere():
+    line = np.zeros((101, 61))
+    line[:, 30] = 1.0
+    slopes = []
+    for seed in range(300):
+        image = scanned(line, 0.0, 4.0, np.random.default_rng(seed))
+        centre = image @ np.arange(61) / image.sum(axis=1)
+        assert centre[50] == pytest.approx(30, abs=1e-6)
+        assert np.ptp(np.diff(centre)) < 1e-6  # straight
+        slopes.append(centre[-1] - centre[0])
+    assert np.std(slopes) == pytest.approx(4.0, rel=0.15)
+    bar = np.zeros((101, 61))
+    bar[20] = 1.0
+    seen = [scanned(bar, 0.0, 4.0, np.random.default_rng(s)).sum(axis=1) for s in range(50)]
+    moved = [rows @ np.arange(101) / rows.sum() for rows in seen]
+    assert np.std(moved) == pytest.approx(0.3 * 4, rel=0.3)  # the row at 0.3 heights above the middle
+
+
+def test_tilt_errors_are_hidden_from_the_geometry_but_recorded():
+    truth = nanoparticle_on_support((48, 48, 48), 1.0, seed=2)
+    nominal = np.arange(-60.0, 61.0, 10.0)
+    series = tilt_series(truth, nominal, tilt_error=1.5, seed=3)
+    np.testing.assert_allclose(series.angles, nominal)
+    told = np.array(series.provenance.loading["true_angles"])
+    assert (told - nominal).mean() == pytest.approx(0, abs=1e-6) and 0.7 < (told - nominal).std() < 2.5
+    np.testing.assert_allclose(series.projections, tilt_series(truth, told).projections, atol=1e-4)
+    one = tilted_astray(ViewGeometry.single_axis(np.zeros(4000)), 2.0, np.random.default_rng(0))
+    assert one.is_single_axis and one.tilt_degrees.std() == pytest.approx(2.0, rel=0.05)
+
+
+def test_intensity_drifts_slowly_and_keeps_its_mean():
+    gains = np.stack([drift_of_gain(61, 0.1, np.random.default_rng(s)) for s in range(50)])
+    np.testing.assert_allclose(gains.mean(axis=1), 1)
+    np.testing.assert_allclose(gains.std(axis=1), 0.1, rtol=0.15)
+    # A walk: the step from tilt to tilt is far smaller than the whole.
+    assert np.diff(gains, axis=1).std() < 0.5 * gains.std()
+
+
+def test_an_uneven_background_is_smooth_and_stays():
+    field = uneven((64, 80), np.random.default_rng(1))
+    assert field.std() == pytest.approx(1) and field.mean() == pytest.approx(0, abs=1e-9)
+    assert np.abs(np.diff(field, axis=0)).max() < 0.5
+    truth = nanoparticle_on_support((48, 48, 48), 1.0, seed=2)
+    clean, sloped = (tilt_series(truth, [0.0, 10.0], background_slope=s).projections for s in (0.0, 0.05))
+    left = (sloped - clean).std(axis=(1, 2))
+    np.testing.assert_allclose(left, 0.05 * clean.max(), rtol=1e-3)
+
+
+def test_dark_and_bright_field_of_a_solid_are_those_of_beer():
+    slab = Volume(np.ones((40, 24, 24), np.float32), 1.0)
+    dark = tilt_series(slab, [0.0], microscope=Microscope(saturation_nm=80.0)).projections
+    bright = tilt_series(slab, [0.0], microscope=Microscope("bf", saturation_nm=80.0))
+    np.testing.assert_allclose(dark, 80 * (1 - np.exp(-0.5)), rtol=1e-5)
+    np.testing.assert_allclose(bright.projections, np.exp(-0.5), rtol=1e-5)
+    assert bright.contrast == "bf"
+    assert tilt_series(slab, [0.0]).projections.mean() == pytest.approx(40, rel=1e-5)
+    with pytest.raises(ValueError, match="atoms only"):
+        simulate("needle", imaging="hrtem", size=32)
+
+
+def test_a_few_tilts_of_a_solid_channel():
+    slab = Volume(np.ones((8, 24, 24), np.float32), 1.0)
+    lined_up = Microscope(channelling=0.5)
+    series = tilt_series(slab, np.zeros(300), microscope=lined_up, seed=2).projections.mean(axis=(1, 2))
+    bright = series > 8.01
+    assert 5 < bright.sum() < 45
+    np.testing.assert_allclose(series[bright], 12, rtol=1e-5)
+    np.testing.assert_allclose(series[~bright], 8, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("imaging", "contrast"), [("haadf", "adf"), ("bf", "bf"), ("hrtem", "phase")])
+def test_atoms_are_imaged_in_three_ways(imaging, contrast):
+    series, truth = simulate("crystal", imaging=imaging, size=64, angles="-30:30:30", dose=0, seed=2)
+    assert series.contrast == contrast
+    seen = (truth.positions_zyx[:, 1:] / series.pixel_size + 31.5).round().astype(int)
+    middle = series.projections[1]
+    inside, corner = middle[seen[:, 0], seen[:, 1]].mean(), middle[:4, :4].mean()
+    assert inside > 2 * abs(corner) + 1 if imaging == "haadf" else inside < corner - 0.05
+    if imaging != "haadf":
+        assert corner == pytest.approx(1, abs=0.05)
+
+
+def write_noise(path, **others):
+    found = {"noise": {"gain": 2.0, "readout": 3.0, "line": 1.5, "line_length": None, "lines": "rows"}, **others}
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_noise_from_a_file_keeps_its_height_over_the_contrast(tmp_path):
+    rng = np.random.default_rng(0)
+    measured = MeasuredNoise.read(write_noise(tmp_path / "noise.json", contrast=50.0, mean=100.0))
+    assert measured.noise == Noise(gain=2.0, readout=3.0, line=1.5)
+    ours = 4.0 + 0.5 * rng.standard_normal((3, 32, 32))
+    noise = measured.of(ours)
+    scale = ours.std() / 50.0
+    assert noise.readout == pytest.approx(3 * scale) and noise.line == pytest.approx(1.5 * scale)
+    # Counting noise at the mean: variance 2 · 100 there, the same on the scale of these images.
+    assert noise.gain * (ours.mean() - noise.zero) == pytest.approx(200 * scale**2)
+
+
+def test_a_series_takes_its_noise_from_a_file(tmp_path):
+    path = write_noise(tmp_path / "noise.json", contrast=10.0)
+    options = {"size": 64, "angles": "-40:40:20", "seed": 1}
+    clean = simulate("nanoparticle", dose=0, background=0, **options)[0].projections
+    noisy = simulate("nanoparticle", noise=path, background=0, **options)[0].projections
+    removed = noisy - clean
+    scale = clean.std() / 10
+    empty = clean < 0.01 * clean.max()
+    rows = removed[:, :6].mean(axis=2)  # nothing but support is ever there
+    assert rows.std() == pytest.approx(scale * (1.5**2 + 9 / 64) ** 0.5, rel=0.4)
+    assert removed[empty].std() == pytest.approx(scale * (9 + 1.5**2) ** 0.5, rel=0.1)
+    for text in ("", "{}", '{"noise": {"colour": 1}}', '{"noise": {"gain": "much"}}', '{"noise": 3}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="not a noise"):
+            simulate("nanoparticle", noise=path, size=32)
+    with pytest.raises(ValueError, match="cannot be read"):
+        simulate("nanoparticle", noise=tmp_path / "none.json", size=32)
+
+
 @pytest.mark.parametrize("name", sorted(SPECIMENS))
 def test_every_specimen_is_made_again_by_its_seed(name):
     series, truth = simulate(name, seed=7, size=32, angles="-60:60:20")
@@ -79,7 +205,7 @@ def test_every_specimen_is_made_again_by_its_seed(name):
     np.testing.assert_array_equal(series.projections, again.projections)
     assert (series.projections != other.projections).any()
     assert series.shape == (7, 32, 32)
-    assert isinstance(truth, Atoms) if name == "atoms" else truth.shape == (32, 32, 32)
+    assert len(truth) > 50 if isinstance(truth, Atoms) else truth.shape == (32, 32, 32)
 
 
 def test_the_sample_particle_is_wholly_in_view_at_every_tilt():

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from splatom.data import Atoms
     from splatom.geometry import ViewGeometry
 
-__all__ = ["Ctf", "bf", "channelling", "haadf", "hrtem", "saturated"]
+__all__ = ["Ctf", "bf", "channelling", "gold_mean_free_path", "haadf", "hrtem", "saturated"]
 
 _GOLD_PER_NM3 = 58.9
+_COLLECTION_MRAD = 15.0
 
 
 # ------------------------------------------------------------------------------------------------ incoherent
@@ -150,8 +151,8 @@ def bf(
     detector_shape: tuple[int, int],
     pixel_size: float,
     *,
-    voltage_kv: float = 200.0,
-    collection_mrad: float = 15.0,
+    voltage_kv: float = 300.0,
+    collection_mrad: float = _COLLECTION_MRAD,
     sigma_nm: float = 0.045,
     tail_nm: float = 0.012,
     channelling_strength: float = 0.0,
@@ -191,6 +192,11 @@ def bf(
     probe = (sigma_nm, tail_nm)
     scattered = _incoherent(atoms, amplitude, geometry, detector_shape, pixel_size, probe, channelling_strength)
     return np.exp(-scattered, dtype=np.float32)
+
+
+def gold_mean_free_path(voltage_kv: float, collection_mrad: float = _COLLECTION_MRAD) -> float:
+    """Thickness of solid gold in nm after which 1 − 1/e of the electrons are scattered out of bright field."""
+    return 1 / (_GOLD_PER_NM3 * cross_section("Au", collection_mrad, voltage_kv))
 
 
 # ------------------------------------------------------------------------------------------------ phase contrast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from splatom.data import Atoms, Provenance, TiltSeries, Volume
 from splatom.geometry import ViewGeometry
 from splatom.simulate.ellipsoids import Ellipsoids
-from splatom.simulate.projection import project_atoms, project_volume
+from splatom.simulate.faults import MeasuredNoise, drift_of_gain, scanned, tilted_astray, uneven
+from splatom.simulate.microscope import Microscope
+from splatom.simulate.noise import Noise
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,11 +27,7 @@ def project(
     pixel_size: float,
 ) -> NDArray[np.float32]:
     """Noise-free images of a specimen, (n_views, height, width); see the projection of each kind."""
-    if isinstance(specimen, Ellipsoids):
-        return specimen.project(geometry, detector_shape, pixel_size, oversample=2).astype(np.float32)
-    if isinstance(specimen, Atoms):
-        return project_atoms(specimen, geometry, detector_shape, pixel_size)
-    return project_volume(specimen, geometry, detector_shape, pixel_size)
+    return Microscope().images(specimen, geometry, detector_shape, pixel_size)
 
 
 def counted(
@@ -40,17 +39,6 @@ def counted(
     """
     expected = np.maximum(np.asarray(images, dtype=np.float64) + background, 0) * electrons_per_unit
     out: NDArray[np.float64] = rng.poisson(expected) / electrons_per_unit
-    return out
-
-
-def _scan_jittered(image: NDArray[Any], jitter: float, rng: np.random.Generator) -> NDArray[Any]:
-    """Displace every row along the columns by a random amount, standard deviation ``jitter`` in pixels."""
-    from scipy.ndimage import map_coordinates
-
-    height, width = image.shape
-    columns = np.arange(width)[None, :] - rng.normal(0.0, jitter, (height, 1))
-    rows = np.broadcast_to(np.arange(height)[:, None], image.shape)
-    out: NDArray[Any] = map_coordinates(image, [rows, columns], order=1, mode="nearest")
     return out
 
 
@@ -66,6 +54,12 @@ def tilt_series(
     jitter: float = 0.0,
     gain_drift: float = 0.0,
     scan_jitter: float = 0.0,
+    microscope: Microscope | None = None,
+    noise: MeasuredNoise | Noise | None = None,
+    tilt_error: float = 0.0,
+    scan_drift: float = 0.0,
+    gain_walk: float = 0.0,
+    background_slope: float = 0.0,
     seed: int = 0,
 ) -> TiltSeries:
     """Take a tilt series of a specimen.
@@ -92,6 +86,19 @@ def tilt_series(
         Relative standard deviation of every tilt's intensity about a mean of 1.
     scan_jitter : float
         Standard deviation in pixels of the displacement of each row along the columns.
+    microscope : Microscope, optional
+        How it is imaged; its linear dark-field projection by default.
+    noise : MeasuredNoise or Noise, optional
+        Noise put on instead of counting statistics; ``dose`` is not used then. A `Noise` is in the images' own units.
+    tilt_error : float
+        Standard deviation in degrees of every tilt's unknown error; the true angles are in
+        ``provenance.loading["true_angles"]``.
+    scan_drift : float
+        Standard deviation in pixels, per axis, of the drift during one image, which shears and stretches it.
+    gain_walk : float
+        Relative standard deviation of a slow drift of the intensity over the series (γ), on top of ``gain_drift``.
+    background_slope : float
+        Standard deviation over each image of an uneven background, as a share of the brightest signal; it stays.
     seed : int
 
     Returns
@@ -105,7 +112,10 @@ def tilt_series(
         If a size is missing or a level is negative.
     """
     levels = {"dose": dose, "background": background, "jitter": jitter, "gain drift": gain_drift}
-    for name, value in {**levels, "scan jitter": scan_jitter}.items():
+    more = {"tilt error": tilt_error, "scan drift": scan_drift, "gain walk": gain_walk}
+    for name, value in {
+        **levels, "scan jitter": scan_jitter, **more, "background slope": background_slope
+    }.items():  # fmt: skip
         if value < 0:
             raise ValueError(f"{name} is {value}; it has to be 0 or more")
     if isinstance(specimen, Volume):
@@ -119,26 +129,43 @@ def tilt_series(
     true = nominal
     if jitter > 0:
         true = nominal.with_shifts(nominal.shifts + rng.normal(scale=jitter, size=(len(nominal), 2)))
-    images = project(specimen, true, detector_shape, pixel_size).astype(np.float64)
+    if tilt_error > 0:
+        true = tilted_astray(true, tilt_error, rng)
+    optics = microscope or Microscope()
+    images = optics.images(specimen, true, detector_shape, pixel_size, rng).astype(np.float64)
     brightest = float(images.max())
     if gain_drift > 0:
         images *= np.exp(rng.normal(scale=gain_drift, size=len(images)))[:, None, None]
-    if scan_jitter > 0:
-        images = np.stack([_scan_jittered(image, scan_jitter, rng) for image in images])
+    if gain_walk > 0:
+        images *= drift_of_gain(len(images), gain_walk, rng)[:, None, None]
+    if scan_jitter > 0 or scan_drift > 0:
+        images = np.stack([scanned(image, scan_jitter, scan_drift, rng) for image in images])
     level = background * brightest
-    counting = dose > 0 and brightest > 0
-    images = counted(images, dose / brightest, level, rng) if counting else images + level
+    if background_slope > 0:
+        slope = background_slope * brightest
+        images = images + slope * np.stack([uneven(detector_shape, rng) for _ in images])
+    if noise is not None:
+        model = noise.of(images) if isinstance(noise, MeasuredNoise) else noise
+        images = np.stack([model.apply(image + level, rng) for image in images]).astype(np.float64)
+    elif dose > 0 and brightest > 0:
+        images = counted(images, dose / brightest, level, rng)
+    else:
+        images = images + level
     if subtract_background:
         images = images - level
     loading: dict[str, Any] = {"dose": dose, "background": level, "seed": seed, "hand": "known (simulated)"}
     if jitter > 0:
         loading["true_shifts"] = true.shifts.tolist()
+    if tilt_error > 0:
+        loading["true_angles"] = true.tilt_degrees.tolist()
+    if microscope is not None:
+        loading["imaging"] = {k: v for k, v in asdict(microscope).items() if v is not None}
     source = specimen.provenance.source if isinstance(specimen, Volume | Atoms) else "simulated ellipsoids"
     return TiltSeries(
         images.astype(np.float32),
         nominal,
         pixel_size,
-        contrast="adf",
+        contrast=optics.contrast,
         hand_known=True,
         provenance=Provenance(source or "simulated", loading=loading),
     )
