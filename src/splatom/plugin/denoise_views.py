@@ -21,7 +21,7 @@ _GOOD_INK, _DOUBT_INK, _BAD_INK = "#5fa55f", "#d09a2c", "#d9604c"
 # What methods decide that is worth a word: its words, and its unit.
 _TOLD = {
     "sigma_px": ("width", " px"), "size_px": ("size", " px"), "noise": ("noise SD", ""), "network": ("network", ""),
-    "mode": ("mode", ""), "lines": ("lines along", ""), "spikes": ("", ""), "saturated": ("", ""),
+    "mode": ("mode", ""), "spikes": ("", ""), "saturated": ("", ""),
 }  # fmt: skip
 
 STRUCTURE_TIP = (

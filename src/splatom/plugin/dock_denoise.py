@@ -54,8 +54,7 @@ class DenoiseDock(QWidget):
         s = self.session
         s.attach(self, (s.active_series_changed, self._series_changed))
         s.attach(self, (s.run_updated, self._updated), (s.run_ended, self._ended))
-        self._chosen_by_hand = False
-        self.panel.combo.activated.connect(self._method_picked)
+        self._proposed = False
         self.source.chosen.connect(self._source_changed)
         if s.series_layer is not None:
             self._series_changed(s.series_layer)
@@ -120,13 +119,11 @@ class DenoiseDock(QWidget):
             what = f"{n} tilts of {w} × {h} pixels" if n > 1 else f"an image of {w} × {h} pixels"
             kind = {"adf": "dark field", "bf": "bright field", "phase": "phase contrast"}[series.contrast]
             self.shape.setText(f"{what}, {kind}")
-            if not self._chosen_by_hand:
+            if not self._proposed:  # once: from then on the choice is the user's
+                self._proposed = True
                 self.panel.combo.setCurrentText("scgn" if series.contrast == "phase" else "sfin")
         self.panel.refresh()
         self._show_steps()
-
-    def _method_picked(self, *_: Any) -> None:
-        self._chosen_by_hand = True  # no other is proposed from then on
 
     def _ready(self) -> bool:
         try:
