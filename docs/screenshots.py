@@ -1,4 +1,7 @@
-"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run); with ``atoms``, only those of atoms."""
+"""Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run).
+
+With ``atoms`` or ``denoise``, only those. The pictures of denoising show real images, which lie beside the checkout.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from splatom.plugin.demo import wait_for
 from splatom.plugin.session import session_of
 
 IMAGES = Path(__file__).parent / "images"
+REAL = Path(__file__).parents[2] / "shared" / "data" / "stem_images"
 SIZE = (1500, 950)
 
 
@@ -119,12 +123,48 @@ def atoms(studio: Studio) -> None:
     viewer.dims.ndisplay = 2
 
 
-def main(only_atoms: bool = False) -> int:
+def denoise(studio: Studio) -> None:
+    """Show what a network and a blur remove from a real image, its noise, and its columns."""
+    viewer = studio.viewer
+    if not REAL.is_dir():
+        print(f"no pictures of denoising: {REAL} is not here")
+        return
+    viewer.layers.clear()
+    viewer.open(str(REAL / "test_ADF_cropped.hdf5"), plugin="splatom")
+    dock = studio.dock("Denoise", 500)
+    page = dock.preview
+
+    def shown() -> None:
+        settle(0.5)
+        wait_for(lambda: page.triptych.shown is not None and not page.asking.busy, 300)
+
+    page.extent.setCurrentText("whole image")
+    shown()
+    studio.shoot("denoise_preview")
+    dock.panel.combo.setCurrentText("gaussian")
+    dock.panel.form.set_value(type(dock.panel.form.value())(sigma=6.0))
+    shown()
+    studio.shoot("denoise_strong")
+    dock.panel.combo.setCurrentText("sfin")
+    dock.panel.run_button.click()
+    wait_for(lambda: not dock.panel.run.active)
+    dock.tabs.setCurrentIndex(1)
+    dock.noise.button.click()
+    wait_for(lambda: bool(dock.noise.warning.text()), 300)
+    studio.shoot("denoise_noise")
+    dock.tabs.setCurrentIndex(2)
+    dock.columns.button.click()
+    wait_for(lambda: dock.columns.layer is not None, 300)
+    studio.shoot("denoise_columns")
+    dock.tabs.setCurrentIndex(0)
+
+
+def main(only: str = "") -> int:
     IMAGES.mkdir(exist_ok=True)
     studio = Studio()
     viewer, session = studio.viewer, studio.session
-    if only_atoms:
-        atoms(studio)
+    if only:
+        {"atoms": atoms, "denoise": denoise}[only](studio)
         session.close()
         viewer.close()
         return 0
@@ -182,6 +222,7 @@ def main(only_atoms: bool = False) -> int:
     viewer.dims.ndisplay = 2
 
     atoms(studio)
+    denoise(studio)
 
     # Alignment: the same specimen, with the shifts that a stage would leave.
     viewer.layers.clear()
@@ -207,4 +248,4 @@ def main(only_atoms: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(only_atoms=sys.argv[1:] == ["atoms"]))
+    sys.exit(main(*sys.argv[1:2]))

@@ -273,7 +273,7 @@ def test_noise_is_calibrated_and_plotted(dock, qtbot):
 def test_noise_that_a_network_was_not_trained_on_is_told(dock, qtbot, tmp_path):
     _calibrated(dock, qtbot)
     use_weights(dock, letting_through(tmp_path / "narrow.safetensors", noise_to_contrast=(3.0, 9.0)))
-    qtbot.waitUntil(lambda: "was not trained on" in dock.noise.warning.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: "outside the training" in dock.noise.warning.text(), timeout=LONG)
     wide = dict.fromkeys(("noise_to_contrast", "line_to_contrast"), (0.0, 9.0))
     use_weights(dock, letting_through(tmp_path / "wide.safetensors", **wide))
     qtbot.waitUntil(lambda: "was trained on such noise" in dock.noise.warning.text(), timeout=LONG)

@@ -52,16 +52,16 @@ def measure(group: str, name: str, data: Images, job: Any) -> Calibration:
         raise JobError(str(fault)) from fault
 
 
-def compare(group: str, name: str, found: Calibration, job: Any) -> tuple[str, ...]:
-    """Say what of the noise lies outside a network's training (a runner too); nothing where it knows such noise."""
+def compare(group: str, name: str, found: Calibration, job: Any) -> dict[str, str]:
+    """Say what of the noise lies outside a network's training (a runner too); 'outside' is empty if it knows it."""
     from splatom.simulate.calibration import outside
     from splatom.weights import WeightsError, load
 
     try:
         _, card = load(name, job.params.variant, job.params.weights)
     except WeightsError:
-        return ()  # the run says so
-    return tuple(outside(found, card.trained))
+        return {}  # the run says so
+    return {"outside": outside(card.trained, found) or "", "network": f"{name} {card.variant}"}
 
 
 class FitPlot(Plot):
@@ -289,10 +289,12 @@ class NoisePage(QWidget):
             task = Task("denoise", method, form.value(), self.found, "cpu", runner=_COMPARE)
             self._comparing.ask(task)
 
-    def _warn(self, lines: tuple[str, ...]) -> None:
-        if lines:
-            text = "; ".join(lines)
-            self.warning.say(f"{self._panel.method} was not trained on such noise: {text}. Look at what it removes, "
-                             "or let noise2noise learn from these images.", fault=True)  # fmt: skip
-        elif self.found is not None:
-            self.warning.say(f"{self._panel.method} was trained on such noise.")
+    def _warn(self, said: dict[str, str]) -> None:
+        if not said or self.found is None:
+            return
+        line, network = said["outside"], said["network"]
+        if line:
+            cure = "Look closely at what it removes, or let noise2noise learn from these images."
+            self.warning.say(f"{network}: {line}. {cure}", fault=True)
+        else:
+            self.warning.say(f"{network} was trained on such noise.")
