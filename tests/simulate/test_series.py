@@ -96,6 +96,12 @@ def test_drift_during_a_scan_shears_a_line_and_moves_its_middle_nowhere():
     assert np.std(moved) == pytest.approx(0.3 * 4, rel=0.3)  # the row at 0.3 heights above the middle
 
 
+def test_what_lies_round_the_field_drifts_into_it():
+    film = Volume(np.ones((4, 80, 80), np.float32), 1.0)
+    series = tilt_series(film, np.zeros(20), detector_shape=(40, 40), pixel_size=1.0, scan_drift=4.0, seed=1)
+    np.testing.assert_allclose(series.projections, 4, rtol=1e-5)
+
+
 def test_tilt_errors_are_hidden_from_the_geometry_but_recorded():
     truth = nanoparticle_on_support((48, 48, 48), 1.0, seed=2)
     nominal = np.arange(-60.0, 61.0, 10.0)

@@ -95,8 +95,8 @@ def bicrystal(edge: float, seed: int = 0) -> Atoms:
 
 
 def dislocation(edge: float, seed: int = 0) -> Atoms:
-    """Film of gold with an edge dislocation a/2 [1̄10] on (111), seen along its line; edge of the field in nm."""
-    turn = aligned((-1, -1, 2), (1, -1, 0))
+    """Film of gold with a Lomer edge dislocation, a/2 [110] along [1-10], seen end on; edge of the field in nm."""
+    turn = aligned((1, -1, 0), (1, 1, 0))
     rng = np.random.default_rng(seed)
     origin = tuple(rng.uniform(0, 1, 3))
     perfect = crystal("Au", _film(edge, 0.4 * edge), turn, (origin[0], origin[1], origin[2]))

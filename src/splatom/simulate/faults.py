@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def scanned(image: Array, jitter: float, drift: float, rng: np.random.Generator) -> Array:
+def scanned(image: Array, jitter: float, drift: float, rng: np.random.Generator, margin: int = 0) -> Array:
     """Image of a specimen that moves while it is scanned row by row, from the top.
 
     Parameters
@@ -40,22 +40,25 @@ def scanned(image: Array, jitter: float, drift: float, rng: np.random.Generator)
         Standard deviation, per axis, of the drift between the first row and the last, in pixels: it shears the image
         and stretches it, about its middle row.
     rng : Generator
+    margin : int
+        Pixels at every side that lie outside the field and may drift into it.
 
     Returns
     -------
     array (rows, columns)
+        Without the margin.
     """
     from scipy.ndimage import map_coordinates
 
-    height, width = image.shape
+    height, width = (n - 2 * margin for n in image.shape)
     across = rng.normal(0.0, jitter, (height, 1)) if jitter > 0 else np.zeros((height, 1))
     down = np.zeros((height, 1))
     if drift > 0:
         when = np.linspace(-0.5, 0.5, height)[:, None]
         speed = rng.normal(0.0, drift, 2)
         across, down = across + speed[0] * when, speed[1] * when
-    columns = np.arange(width)[None, :] - across
-    rows = np.broadcast_to(np.arange(height)[:, None] - down, image.shape)
+    columns = np.arange(width)[None, :] - across + margin
+    rows = np.broadcast_to(np.arange(height)[:, None] - down, (height, width)) + margin
     out: Array = map_coordinates(image, [rows, columns], order=1, mode="nearest")
     return out
 

@@ -132,14 +132,17 @@ def tilt_series(
     if tilt_error > 0:
         true = tilted_astray(true, tilt_error, rng)
     optics = microscope or Microscope()
-    images = optics.images(specimen, true, detector_shape, pixel_size, rng).astype(np.float64)
+    # What drifts into the field while it is scanned lies round it.
+    margin = int(np.ceil(2 * scan_drift))
+    wide = (detector_shape[0] + 2 * margin, detector_shape[1] + 2 * margin)
+    images = optics.images(specimen, true, wide, pixel_size, rng).astype(np.float64)
     brightest = float(images.max())
     if gain_drift > 0:
         images *= np.exp(rng.normal(scale=gain_drift, size=len(images)))[:, None, None]
     if gain_walk > 0:
         images *= drift_of_gain(len(images), gain_walk, rng)[:, None, None]
     if scan_jitter > 0 or scan_drift > 0:
-        images = np.stack([scanned(image, scan_jitter, scan_drift, rng) for image in images])
+        images = np.stack([scanned(image, scan_jitter, scan_drift, rng, margin) for image in images])
     level = background * brightest
     if background_slope > 0:
         slope = background_slope * brightest
