@@ -91,7 +91,7 @@ class PreviewPage(QWidget):
         for emitter in (camera.events.center, camera.events.zoom):
             follow(emitter, self._view_moved)
         follow(self._viewer.layers.events.removed, self._region_gone)
-        session.attach(self, (session.run_ended, lambda run: self.refresh()))
+        session.attach(self, (session.run_ended, self._run_ended))
         self._source_changed()
 
     def _build(self) -> None:
@@ -114,7 +114,7 @@ class PreviewPage(QWidget):
         column.addWidget(self.triptych, 1)
         self.extent.currentIndexChanged.connect(self._extent_changed)
         self.button.clicked.connect(self._pressed)
-        self.live.toggled.connect(self.refresh)
+        self.live.toggled.connect(self._redraw)
 
     # ---------------------------------------------------------------- what has changed
     def refresh(self, *_: Any) -> None:
@@ -126,6 +126,9 @@ class PreviewPage(QWidget):
         super().showEvent(event)
         self._redraw()
 
+    def _run_ended(self, run: Run) -> None:
+        self._redraw()  # what waited for it
+
     def _redraw(self, *_: Any) -> None:
         """Show the result's tilt in view, or a preview."""
         if self._result is not None:
@@ -134,16 +137,20 @@ class PreviewPage(QWidget):
             self.refresh()
 
     def _pressed(self) -> None:
-        self._result = None
-        self.ask()
+        self._leave_result()
+        self.ask()  # even if it is not live
 
     def _params_changed(self, *_: Any) -> None:
-        self._result = None
+        self._leave_result()
         self.refresh()
+
+    def _leave_result(self) -> None:
+        self._result = None
+        self._comparing.forget()
 
     def _source_changed(self) -> None:
         layer = self._source.layer
-        self._result = None
+        self._leave_result()
         if layer is not None:
             plain = getattr(layer, "__wrapped__", layer)
             if plain not in self._heard:
@@ -180,7 +187,7 @@ class PreviewPage(QWidget):
         return int(np.clip(round(dims.point[-4]), 0, layer.data.shape[0] - 1))
 
     def _extent_changed(self, index: int) -> None:
-        self._result = None
+        self._leave_result()
         if index == 2:
             self._draw_region()
         elif REGION in self._viewer.layers:
@@ -265,6 +272,7 @@ class PreviewPage(QWidget):
     def drop(self) -> None:
         """Stop a preview on its way: a run comes first."""
         self._soon.stop()
+        self._measuring.forget()
         self.asking.forget()
         self._settled("")
 
@@ -297,12 +305,13 @@ class PreviewPage(QWidget):
     # ---------------------------------------------------------------- showing
     def show_result(self, run: Run) -> None:
         """Show a finished run, tilt by tilt, until a parameter changes."""
+        self.drop()
         self._result = run
         self._compare()
 
     def forget_result(self) -> None:
         """Go back to previews."""
-        self._result = None
+        self._leave_result()
         self.refresh()
 
     def show_progress(self, run: Run, done: TiltSeries) -> None:
