@@ -37,9 +37,9 @@ WINDOW = 10.0  # Å, of the probes in PRISM
 SLICE = 2.5  # Å
 MERGED = 0.6  # Å: columns that are closer in projection are one, as no lens here tells them apart
 DOSES: dict[Modality, tuple[float, ...]] = {  # electrons per Å²
-    "haadf": (2e3, 8e3, 4e4, 2e5),
-    "bf": (2e3, 8e3, 4e4, 2e5),
-    "hrtem": (60.0, 250.0, 1e3, 4e3),
+    "haadf": (2e3, 8e3, 4e4),
+    "bf": (8e3, 4e4, 2e5),
+    "hrtem": (60.0, 250.0, 1e3),
 }
 LENSES = {  # (Cs, defocus, focal spread) in Å: over- and underfocus such that atoms are bright, and dark
     "corrected": (-1.5e5, -60.0, 30.0),
