@@ -63,7 +63,8 @@ def _median(x: Image, p: float) -> Image:
 def _wiener(x: Image, p: float) -> Image:
     from scipy.signal import wiener
 
-    return wiener(x.astype(np.float64), int(p)).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # windows without variance get their mean
+        return wiener(x.astype(np.float64), int(p)).astype(np.float32)
 
 
 def _nlm(x: Image, p: float) -> Image:

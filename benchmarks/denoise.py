@@ -16,8 +16,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,8 @@ class Bench:
     models: Path = MODELS
     weights: dict[str, Path] = field(default_factory=dict)
     variants: tuple[str, ...] = ("full", "small")
+    modalities: tuple[Modality, ...] = MODALITIES
+    specimens: tuple[str, ...] = tuple(SPECIMENS)
 
     def networks(self, name: str) -> dict[str, dict[str, Any]]:
         """Return options of a network's runs by label: the files given, or what ships."""
@@ -134,19 +135,18 @@ def judged(image: Micrograph, condition: Condition, bench: Bench) -> dict[str, d
     return out
 
 
-def simulated(bench: Bench, names: Iterable[str] = SPECIMENS, doses: slice = slice(None), noise: bool = True) -> None:
+def simulated(bench: Bench, doses: slice = slice(None), noise: bool = True) -> None:
     """Print means over the specimens for each modality and condition, and where a network gains least."""
-    everything: dict[str, Any] = {}
-    for modality in MODALITIES:
+    for modality in bench.modalities:
         if bench.weights and NETWORK[modality] not in bench.weights:
             continue
         for condition in (*DOSES[modality][doses], *(("instrument",) if noise else ())):
             rows = {
-                name: judged(micrograph(name, modality, bench.cache, bench.models), condition, bench) for name in names
+                name: judged(micrograph(name, modality, bench.cache, bench.models), condition, bench)
+                for name in bench.specimens
             }
-            everything[f"{modality} {condition}"] = rows
             print(_table(modality, condition, rows), flush=True)
-    (bench.cache / "simulated.json").write_text(json.dumps(everything, indent=1))
+            (bench.cache / f"figures-{modality}-{condition}.json").write_text(json.dumps(rows, indent=1))
 
 
 def _table(modality: Modality, condition: Condition, rows: dict[str, dict[str, dict[str, Any]]]) -> str:
@@ -201,22 +201,19 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=MODELS.parent, help="the folder of the real data")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NETWORK=FILE", help="instead of what ships")
     parser.add_argument("--variants", nargs="+", default=["full", "small"])
-    parser.add_argument("--filters-only", action="store_true", help="compute what the filters reach, and keep it")
+    parser.add_argument("--modalities", nargs="+", default=MODALITIES, choices=MODALITIES)
+    parser.add_argument("--specimens", nargs="+", default=tuple(SPECIMENS), choices=tuple(SPECIMENS))
     args = parser.parse_args()
     if not args.shared.is_dir():
         print(f"the published models are not here ({args.shared} is missing): nothing to measure on")
         return
     weights = {name: Path(file) for name, _, file in (w.partition("=") for w in args.weights)}
-    bench = Bench(args.cache, args.shared / "models", weights, tuple(args.variants))
+    bench = Bench(
+        args.cache, args.shared / "models", weights, tuple(args.variants), tuple(args.modalities), tuple(args.specimens)
+    )
     chosen = args.parts or ["simulated", "real", "chain", "speed"]
-    if args.filters_only:
-        for modality in MODALITIES:
-            for name in SPECIMENS:
-                for condition in (*DOSES[modality], "instrument"):
-                    baselines(micrograph(name, modality, bench.cache, bench.models), condition, bench)
-        return
     if "quick" in chosen:
-        simulated(bench, QUICK, slice(1, 3), noise=False)
+        simulated(replace(bench, specimens=QUICK), slice(1, 3), noise=False)
     if "simulated" in chosen:
         simulated(bench)
     if "real" in chosen:
