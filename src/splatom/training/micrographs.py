@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import fft, ndimage
+from scipy.spatial import cKDTree
 
 from splatom.simulate.images import contrast_transfer, deposit, filtered, radii, wavelength_angstrom
 from splatom.simulate.noise import Noise
@@ -30,7 +31,9 @@ __all__ = [
 
 Modality = Literal["stem", "hrtem"]
 
-DOT_SIGMA = 1.3  # px, of the dots that mark columns
+DOT_SIGMA = 1.3  # px, of the dots that mark columns, at least
+_DOT_SHARE = 0.16  # σ of the dots over the distance of neighbours: where columns are wide, none is known to a pixel
+_LARGEST_DOT = 3.5  # px
 NOISE_TO_CONTRAST = (0.08, 4.0)  # SD of the pointwise noise over SD of the clean image
 LINE_TO_CONTRAST = (0.02, 0.7)  # the same of the noise of lines, where there is any
 PIXEL_ANGSTROM = (0.09, 0.45)
@@ -77,7 +80,12 @@ def _dots(structure: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
         ]
     )
     ky, kx, _ = radii((rows, columns))
-    spot = np.exp(-2 * (np.pi * DOT_SIGMA) ** 2 * (ky**2 + kx**2)) * 2 * np.pi * DOT_SIGMA**2
+    if len(at) > 1:
+        apart = np.median(cKDTree(at).query(at, k=2)[0][:, 1])
+        width = float(np.clip(_DOT_SHARE * apart, DOT_SIGMA, _LARGEST_DOT))
+    else:
+        width = _LARGEST_DOT
+    spot = np.exp(-2 * (np.pi * width) ** 2 * (ky**2 + kx**2)) * 2 * np.pi * width**2
     return np.clip(filtered(deposit(at + np.clip(shift, -0.5, 0.5), 1.0, (rows, columns)), spot), 0, 1)
 
 

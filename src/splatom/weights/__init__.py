@@ -51,7 +51,7 @@ class Card:
     trained : dict
         Ranges (low, high) of what it has seen: ``noise_to_contrast``, ``line_to_contrast``, ``pixel_angstrom``.
     detect_sigma : float
-        σ in pixels of the dots of the second output.
+        σ in pixels of the dots of the second output, at least; wider where columns are far apart.
     """
 
     network: str
