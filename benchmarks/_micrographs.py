@@ -2,7 +2,7 @@
 
 The networks learn from incoherent images and from phase objects behind a linear transfer function. Here electrons go
 through the specimen slice by slice (frozen phonons, Lobato's potentials), so that channelling, thickness saturation
-and non-linear contrast are those of the physics, not of our simulator, and no specimen is among those of the training.
+and non-linear contrast are those of the physics, not of our simulator; the specimens are those of ``_held_out.py``.
 HAADF (60 to 100 mrad) and BF (0 to 10 mrad) come from one scan: 200 kV, 21 mrad, PRISM with windows of 10 Å, probes
 0.35 Å apart and Fourier interpolation between them (the images hold nothing finer than λ / 2α = 0.6 Å, and next to
 nothing finer than 0.7 Å), a source of σ 0.3 Å. HRTEM: plane wave, 300 kV, an aberration-corrected and a conventional
