@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 import splatom
+from splatom import _cli_calibrate
 from splatom._cli_train import add_train, run_train
 from splatom.data import MethodParams
 from splatom.jobs import Job, JobError, Outcome, Task, perform, prepared
@@ -146,6 +147,7 @@ def _parser() -> _Parser:
             _add_reading(one)
             _add_running(one)
 
+    _cli_calibrate.add_parser(commands)
     sub = commands.add_parser("evaluate", help="compare a result with a reference")
     sub.add_argument("result", type=Path)
     sub.add_argument("reference", type=Path)
@@ -449,7 +451,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(_join_numbers(sys.argv[1:] if argv is None else argv))
     began = time.monotonic()
     simple = {"methods": _methods, "info": _info, "convert": _convert, "simulate": _simulate, "evaluate": _evaluate,
-              "train": _train}  # fmt: skip
+              "train": _train, "calibrate": _cli_calibrate.run}  # fmt: skip
     try:
         if args.command in simple:
             simple[args.command](args)

@@ -1,9 +1,12 @@
 """Noise is found in images as it was put in, and structure is not taken for noise."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from splatom.cli import main
 from splatom.simulate.calibration import calibrate, outside
 from splatom.simulate.noise import Noise
 
@@ -100,9 +103,9 @@ def test_repeats_tell_blurred_noise_from_structure_without_order():
 
 def test_heavy_tails_are_told_from_normal_ones():
     clean = SPECIMENS["perovskite"]
-    shapes = [calibrate(shots(clean, Noise(readout=9.0, tail=t), 2, 10), lines="rows", repeats=False) for t in (0.0, 0.14)]
-    assert shapes[0].noise.tail == pytest.approx(0.0, abs=0.03)
-    assert shapes[1].noise.tail == pytest.approx(0.14, abs=0.03)
+    for shape in (0.0, 0.14):
+        images = shots(clean, Noise(readout=9.0, tail=shape), 2, 10)
+        assert calibrate(images, lines="rows", repeats=False).noise.tail == pytest.approx(shape, abs=0.03)
 
 
 def test_saturated_pixels_do_not_count():
@@ -155,3 +158,17 @@ def test_images_that_cannot_be_calibrated_are_refused_in_one_line(images, words)
     with pytest.raises(ValueError, match=words) as caught:
         calibrate(images)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_prints_what_was_found_and_draws_it(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    source = tmp_path / "image.npz"
+    np.savez(source, image=shots(SPECIMENS["perovskite"], Noise(gain=0.5, readout=4.0), 1, 15)[0])
+    assert main(["calibrate", str(source), "--lines", "rows", "--json", "--plot", str(tmp_path / "noise.png")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["noise"]["gain"] == pytest.approx(0.5, rel=0.15)
+    assert len(found["curves"]["variance"]) == len(found["curves"]["signal"])
+    assert (tmp_path / "noise.png").stat().st_size > 10_000
+    np.savez(source, image=np.ones((64, 64)))
+    assert main(["calibrate", str(source)]) == 1
+    assert "constant" in capsys.readouterr().err.splitlines()[-1]

@@ -54,6 +54,8 @@ class Calibration:
         SD of the image without its noise.
     point, scan : float
         SD of the pointwise noise and of the noise of lines, over the whole image.
+    structure : array (n, rows, columns)
+        What was taken for the specimen, towards the edges faded out; of repeats their mean, n = 1.
     repeats : bool
         Whether the images were taken as repeats of one field.
     """
@@ -64,6 +66,7 @@ class Calibration:
     contrast: float
     point: float
     scan: float
+    structure: Array
     repeats: bool = False
 
     @property
@@ -152,7 +155,9 @@ def calibrate(
     point = float(np.sqrt(max(variance, 0.0) * pieces[0].floor.transfer().mean()))
     total = float(np.mean([image.var() for image in stack]))
     contrast = float(np.sqrt(max(total - point**2 - scan**2 - background**2, 0.0)))
-    return Calibration(noise, curves, kind, contrast, point, scan, repeats)
+    structure = np.stack([p.signal for p in (pieces[:1] if repeats else pieces)])
+    structure = structure.transpose(0, 2, 1) if lines == "columns" else structure
+    return Calibration(noise, curves, kind, contrast, point, scan, structure, repeats)
 
 
 def outside(card_trained: Mapping[str, Any], calibration: Calibration) -> str | None:
