@@ -1,8 +1,8 @@
 """Measured noise beside simulated noise, on real images; one frame beside the differences of repeats.
 
-    python benchmarks/noise.py [FOLDER OF THE REAL DATA] [--plot FILE.png]
+    python benchmarks/noise.py [FOLDER OF THE REAL DATA] [--plot FILE.png] [--size PIXELS]
 
-Protocol. Each image (its middle 512 × 512) is calibrated. The signal that the calibration found, B, is taken for the
+Protocol. Each image (its middle, 512 × 512 by default) is calibrated. The signal that the calibration found, B, is taken for the
 specimen; noise of the calibrated model is put on it (another seed), and the result is calibrated again, with the same
 procedure. Compared are the two spectra beside structure, each divided by its mean over 48 rings of |k| (RMS of the log
 ratio in dB), the same along the lines' direction (the ridge that the noise of lines makes, plus the floor; RMS in dB
@@ -35,7 +35,7 @@ IMAGES = {
 }
 
 
-def images_of(path: Path, size: int = 512) -> np.ndarray:
+def images_of(path: Path, size: int) -> np.ndarray:
     try:
         series = splatom.read(path)
     except AnglesMissing as missing:
@@ -76,15 +76,16 @@ def summary(found: Calibration) -> str:
     n = found.noise
     return (
         f"gain {n.gain:.3g} above {n.zero:.4g}, readout {n.readout:.3g}, tail {n.tail:.2g}, lines ({n.lines}) "
-        f"{n.line:.3g} + {n.line_gradient:.2g} g over {n.line_length:.3g} px, blur {n.blur:.2g} px, background {n.background:.3g}"
+        f"{n.line:.3g} + {n.line_gradient:.2g} g over {n.line_length:.3g} px, "
+        f"blur {n.blur:.2g} px, background {n.background:.3g}"
     )
 
 
-def images(data: Path) -> dict[str, tuple[Calibration, Calibration]]:
+def images(data: Path, size: int) -> dict[str, tuple[Calibration, Calibration]]:
     out = {}
     print(f"{'image':16} {'noise/contrast':>14} {'lines/contrast':>14} {'|k| dB':>7} {'lines dB':>8} {'variance':>9}")
     for name, file in IMAGES.items():
-        image = images_of(data / "stem_images" / file)[0]
+        image = images_of(data / "stem_images" / file, size)[0]
         real = calibrate(image)
         noisy = real.noise.apply(real.structure[0], np.random.default_rng(1))
         again = calibrate(noisy, lines=real.noise.lines)
@@ -106,8 +107,8 @@ def registered(stack: np.ndarray) -> np.ndarray:
     return np.stack([np.roll(f, m, (0, 1)) for f, m in zip(stack, moves, strict=True)])[:, edge:-edge, edge:-edge]
 
 
-def repeats(data: Path) -> None:
-    stack = registered(images_of(data / "stem_images" / IMAGES["ABF frames"]))
+def repeats(data: Path, size: int) -> None:
+    stack = registered(images_of(data / "stem_images" / IMAGES["ABF frames"], size))
     print(f"\nfive ABF frames, registered to whole pixels, {stack.shape[1]} × {stack.shape[2]}")
     alone = calibrate(stack[0])
     together = calibrate(stack, lines=alone.noise.lines, repeats=True)
@@ -141,10 +142,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("data", nargs="?", type=Path, default=DATA)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--size", type=int, default=512, help="of the middle that is used, in pixels")
     given = parser.parse_args()
     if not (given.data / "stem_images").is_dir():
         raise SystemExit(f"{given.data}: no real data there")
-    compared = images(given.data)
-    repeats(given.data)
+    compared = images(given.data, given.size)
+    repeats(given.data, given.size)
     if given.plot is not None:
         plot(compared, given.plot)

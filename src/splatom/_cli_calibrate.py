@@ -58,9 +58,9 @@ def _figures(found: Calibration) -> dict[str, Any]:
 
 def _table(found: Calibration) -> str:
     noise = found.noise
+    variance = f"{noise.gain:.4g} · (signal - {noise.zero:.4g}) + {noise.readout:.4g}²"
     lines = [
-        f"pointwise  variance {noise.gain:.4g} · (signal - {noise.zero:.4g}) + {noise.readout:.4g}², "
-        + f"blur {noise.blur:.2g} px, tail {noise.tail:.2g}",
+        f"pointwise  variance {variance}, blur {noise.blur:.2g} px, tail {noise.tail:.2g}",
         f"lines      along {noise.lines}: SD {noise.line:.4g} + {noise.line_gradient:.3g} · gradient, over "
         + ("whole lines" if isinf(noise.line_length) else f"{noise.line_length:.3g} px"),
         f"background SD {noise.background:.4g}, over {noise.background_length:.3g} px",
