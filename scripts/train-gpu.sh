@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train a full network on a CUDA machine: bash scripts/train-gpu.sh NETWORK [MINUTES] [FOLDER]
-# Goes on from the checkpoint in FOLDER where there is one. On a machine without a network run `make wheels-gpu` elsewhere
+# Goes on from the checkpoint in FOLDER where there is one; MINUTES count from the first start. On a machine without a network run `make wheels-gpu` elsewhere
 # first and bring .whl/ along.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
