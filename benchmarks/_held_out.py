@@ -1,9 +1,9 @@
 """Specimens for judging the denoisers, none of them among those they are trained on.
 
-Of structures that the training lacks altogether: anatase, spinel, garnet, fluorite with a twin boundary. Of defects that
-it lacks: a dislocation (in a lattice that it has), a five-fold twin. Published models, of kinds that the training has as
-random ones: a NiPt particle, a metallic glass, a layer of MoS2 with ripples. Each is a cell of atoms to be looked at
-along z, and how it is looked at; ``_micrographs.py`` makes the images.
+Structures that the training lacks: anatase, spinel, garnet, fluorite with a twin boundary. Defects that it lacks: a
+dislocation (in a lattice that it has), a five-fold twin. Published models, of kinds that the training has as random
+ones: a NiPt particle, a metallic glass, a layer of MoS2 with ripples. Each is a cell of atoms to be looked at along z,
+and how it is looked at; ``_micrographs.py`` makes the images.
 """
 
 from __future__ import annotations
