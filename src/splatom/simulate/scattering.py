@@ -50,8 +50,8 @@ def scattering_factor(element: str, k: NDArray[np.float64]) -> NDArray[np.float6
     """Electron scattering factor in the first Born approximation, for the rest mass of the electron.
 
     Three Lorentzians, ``f(k) = Σ a / (1 + (k/b)²)``, fitted by us to the parametrisation of Lobato and Van Dyck (Acta
-    Cryst. A 70, 636, 2014) as abTEM computes it, for k up to 30 1/nm (`benchmarks/scattering_factors.py`): within 1 %
-    of it from Na on for most, within 6 % for the lightest elements, below 15 1/nm.
+    Cryst. A 70, 636, 2014) as abTEM computes it, for k up to 30 1/nm (`benchmarks/scattering_factors.py`): within 6 %
+    of it for the lightest elements, 3.3 % from F to Ar and 1.8 % beyond, below 15 1/nm.
 
     Parameters
     ----------
