@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> None:
     found = calibrate(data.projections, args.kind, args.lines)
     if args.plot is not None:
         _plot(found, args.plot)
-    sys.stdout.write((json.dumps(_figures(found), indent=1) if args.json else _table(found)) + "\n")
+    figures = {**_figures(found), "mean": float(data.projections.mean())}
+    sys.stdout.write((json.dumps(figures, indent=1) if args.json else _table(found)) + "\n")
 
 
 def _figures(found: Calibration) -> dict[str, Any]:

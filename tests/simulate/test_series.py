@@ -1,6 +1,7 @@
 """Tilt series: counting statistics, faults, determinism."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,6 +202,29 @@ def test_a_series_takes_its_noise_from_a_file(tmp_path):
             simulate("nanoparticle", noise=path, size=32)
     with pytest.raises(ValueError, match="cannot be read"):
         simulate("nanoparticle", noise=tmp_path / "none.json", size=32)
+
+
+def test_what_calibrate_prints_is_what_simulate_reads(tmp_path, capsys):
+    from splatom.cli import main
+
+    files = {name: str(tmp_path / name) for name in ("measured.npz", "noise.json", "again.npz")}
+    options = ["--size", "128", "--angles", "0,0,0", "--background", "0", "--quiet"]
+    measured = Noise(readout=2.0, line=1.0, lines="columns")
+    clean = simulate("bicrystal", size=128, angles="0,0,0", dose=0, background=0)[0].projections
+    rng = np.random.default_rng(4)
+    noisy = np.stack([5 * measured.apply(image, rng) + 300 for image in 0.3 * clean])
+    np.savez(files["measured.npz"], projections=noisy, angles=np.zeros(3), pixel_size=0.035)
+    assert main(["calibrate", files["measured.npz"], "--json"]) == 0
+    Path(files["noise.json"]).write_text(capsys.readouterr().out)
+    found = MeasuredNoise.read(Path(files["noise.json"]))
+    assert found.noise.lines == "columns" and found.noise.line == pytest.approx(5, rel=0.3)
+    assert main(["simulate", "bicrystal", files["again.npz"], "--noise", files["noise.json"], *options]) == 0
+    with np.load(files["again.npz"]) as again:
+        left = again["projections"] - clean
+    # Noise over contrast: of the columns, and of all pixels.
+    columns = left.mean(axis=1).std() / clean.std()
+    assert columns == pytest.approx((noisy - 5 * 0.3 * clean).mean(axis=1).std() / (5 * 0.3 * clean.std()), rel=0.3)
+    assert left.std() / clean.std() == pytest.approx(5**0.5 / (0.3 * clean.std()), rel=0.15)
 
 
 @pytest.mark.parametrize("name", sorted(SPECIMENS))
