@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 GROUPS = {
     "prepare": "Clean and align a tilt series. The shifts that an alignment finds are kept in the geometry; "
     "the images are not interpolated.",
-    "denoise": "Take the noise out of a tilt series or an image.",
+    "denoise": "Take the noise out of a tilt series or an image. All tilts are treated on one scale of intensity, and "
+    "each keeps its total. BM3D is not among the filters: the package `bm3d` is for non-commercial use only.",
     "interpolate": "Put tilts between those measured. The measured ones stay as they are.",
     "reconstruct": "Make a volume of a tilt series.",
     "atoms": "Find the atoms in a series or a volume.",

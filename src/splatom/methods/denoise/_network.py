@@ -83,8 +83,8 @@ def run_network(
 def network_tiling() -> Tiling:
     """Tiles for a network: lengths that suit the FFT, and a margin for what its convolutions do at a border.
 
-    Large ones: the frequency branch sees a tile at once, and a lattice stands out of the noise the better the more of it
-    is seen. Tiles of 128 instead of 256 pixels cost 0.3 dB with SFIN and 0.4 to 1.4 dB with SCGN.
+    Large ones: the frequency branch sees a tile at once, and a lattice stands out of the noise the better the more of
+    it is seen. Tiles of 128 instead of 256 pixels cost 0.3 dB with SFIN and 0.4 to 1.4 dB with SCGN.
     """
     from splatom.methods.denoise._tiles import Tiling
 

@@ -205,15 +205,13 @@ class Material:
         A whole line from nearby looks like any other, so that nothing tells the network which ones were replaced
         (after C. Broaddus et al., ISBI 2020, who hide pieces of lines).
         """
-        side, step = patch.shape[0], _BETWEEN["lines"]
+        side = patch.shape[0]
         shown, targets = patch.copy(), np.zeros(patch.shape, bool)
-        boxes = np.arange(0, side, step)
-        r = np.minimum(boxes + rng.integers(0, step, len(boxes)), side - 1)
+        r = self._places(side, rng)
         targets[r] = True
         for d in range(-self.radius, self.radius + 1):
-            away = (self.radius + rng.integers(1, _REACH + 1, len(r))) * rng.choice((-1, 1), len(r))
-            moved = int(rng.integers(-_REACH, _REACH + 1))
-            shown[np.clip(r + d, 0, side - 1)] = np.roll(patch[_inside(r + away, side)], moved, axis=1)
+            source, moved = self._away(r, side, rng), int(rng.integers(-_REACH, _REACH + 1))
+            shown[np.clip(r + d, 0, side - 1)] = np.roll(patch[source], moved, axis=1)
         return shown, targets
 
     def _hide_pixels(
@@ -221,32 +219,36 @@ class Material:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Put pixels of nearby lines in the place of some: the patch with them, and where they are.
 
-        A. Krull et al., CVPR 2019. One in each of small squares is hidden, at a random place, or those of ``which``.
+        A. Krull et al., CVPR 2019. Those of ``which``, or a grid of them.
         """
-        side, step = patch.shape[0], _BETWEEN["pixel"]
+        side = patch.shape[0]
         shown, targets = patch.copy(), np.zeros(patch.shape, bool)
         if which is None:
-            boxes = np.arange(0, side, step)
-            grid = (len(boxes), len(boxes))
-            r = np.minimum(boxes[:, None] + rng.integers(0, step, grid), side - 1).ravel()
-            c = np.minimum(boxes[None] + rng.integers(0, step, grid), side - 1).ravel()
+            grid = np.meshgrid(self._places(side, rng), self._places(side, rng), indexing="ij")
+            r, c = (g.ravel() for g in grid)
         else:
             r, c = np.nonzero(which)
+            gap = np.maximum(np.abs(r[:, None] - r), np.abs(c[:, None] - c))
+            alone = (gap <= 2 * self.radius).sum(axis=1) == 1  # what stands in for one is not the other
+            r, c = r[alone], c[alone]
         targets[r, c] = True
         around = range(-self.radius, self.radius + 1)
         for dr in around:
             for dc in around:
-                away = (self.radius + rng.integers(1, _REACH + 1, len(r))) * rng.choice((-1, 1), len(r))
-                across = rng.integers(-_REACH, _REACH + 1, len(r))
-                stand_in = patch[_inside(r + away, side), _inside(c + across, side)]
+                across = np.clip(c + rng.integers(-_REACH, _REACH + 1, len(c)), 0, side - 1)
+                stand_in = patch[self._away(r, side, rng), across]
                 shown[np.clip(r + dr, 0, side - 1), np.clip(c + dc, 0, side - 1)] = stand_in
         return shown, targets
 
+    def _places(self, side: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Places along an axis, so far apart that hidden neighbourhoods do not touch; the first is drawn."""
+        step = max(_BETWEEN[self.blind], 2 * self.radius + 2)
+        return np.arange(int(rng.integers(step)), side, step)
 
-def _inside(index: NDArray[np.int64], side: int) -> NDArray[np.int64]:
-    """Mirror indices at the borders."""
-    index = np.abs(index)
-    return np.where(index < side, index, 2 * side - 2 - index)
+    def _away(self, r: NDArray[np.int64], side: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rows beyond the hidden ones, on either side, within the patch."""
+        away = (self.radius + rng.integers(1, _REACH + 1, len(r))) * rng.choice((-1, 1), len(r))
+        return np.asarray(np.where((r + away >= 0) & (r + away < side), r + away, r - away))
 
 
 def _padded(part: NDArray[np.float32], side: int) -> NDArray[np.float32]:
