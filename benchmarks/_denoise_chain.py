@@ -25,7 +25,7 @@ RADIUS = 11.0  # Å
 PIXEL = 0.3  # Å
 ANGLES = np.linspace(-66.0, 66.0, 23)
 SHAPE = (108, 112)
-ELECTRONS = (50.0, 10.0, 3.0)
+ELECTRONS = (10.0, 3.0, 1.0)
 METHODS = ("gaussian-atoms", "trace")
 
 
