@@ -2,13 +2,12 @@
 
     python benchmarks/noise.py [FOLDER OF THE REAL DATA] [--plot FILE.png] [--size PIXELS]
 
-Protocol. Each image (its middle, 512 × 512 by default) is calibrated. The signal that the calibration found, B, is taken for the
-specimen; noise of the calibrated model is put on it (another seed), and the result is calibrated again, with the same
-procedure. Compared are the two spectra beside structure, each divided by its mean over 48 rings of |k| (RMS of the log
-ratio in dB), the same along the lines' direction (the ridge that the noise of lines makes, plus the floor; RMS in dB
-over octaves), and the two curves of pointwise variance against signal (RMS of the relative difference over the bins
-that both have). Repeats: noise from one frame alone against noise from the differences of five frames, which hold no
-structure that stands still.
+Protocol. Each image (its middle, 512 × 512 by default) is calibrated. What the calibration took for the specimen gets
+noise of the calibrated model (another seed), and the result is calibrated again, with the same procedure. Compared are
+the two spectra beside structure in 48 rings of |k| (RMS of the log ratio in dB), the floor with the ridge that the
+noise of lines makes over k along the lines (RMS in dB over octaves), and the two curves of pointwise variance against
+signal (RMS of the relative difference over the bins that both have). Repeats: noise from one frame alone against noise
+from the differences of five frames, which hold no structure that stands still.
 """
 
 from __future__ import annotations

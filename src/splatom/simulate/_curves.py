@@ -38,7 +38,8 @@ def _means(label: NDArray[np.intp], used: Array, values: Array) -> Array:
 def variance_curve(pieces: list[Pieces], line_gradient: float, curves: dict[str, Array]) -> tuple[float, float]:
     """Fit the pointwise variance before the blur: ``base + gain · signal``."""
     seen = np.concatenate([p.seen[p.good] for p in pieces])
-    left = [(p.point / np.maximum(p.taper, 1e-3)) ** 2 - line_gradient**2 * p.in_points(p.gradient) for p in pieces]
+    leaks = [line_gradient * p.along_lines(p.gradient)[1] for p in pieces]
+    left = [(p.point / np.maximum(p.taper, 1e-3)) ** 2 - leak**2 for p, leak in zip(pieces, leaks, strict=True)]
     squares = np.concatenate([v[p.good] / p.point_share for v, p in zip(left, pieces, strict=True)])
     used, label = _bins(seen)
     if len(used) == 0:
@@ -69,17 +70,14 @@ def line_curve(
     """Fit the SD of a line's offset: ``line + line_gradient · gradient``."""
     from scipy.optimize import least_squares
 
-    by, squares, through, spread = [], [], [], []
+    by, squares, through = [], [], []
     for p in pieces:
         gradient = p.gradient
         point = (base + gain * p.seen_by_line) * p.line_share
-        own, others = p.of_line(gradient)
         by.append(gradient[p.good])
         squares.append(((p.line / np.maximum(p.taper, 1e-3)) ** 2 - point)[p.good])
-        through.append(own[p.good])
-        spread.append(others)
+        through.append(p.along_lines(gradient)[0][p.good])
     whole = float(np.mean([p.whole for p in pieces]))
-    others = float(np.mean(spread))
     value, left = np.concatenate(by), np.concatenate(squares)
     total = float(left.mean()) / whole
     used, label = _bins(value)
@@ -90,8 +88,8 @@ def line_curve(
         return 0.0, 0.0
     number = np.bincount(label[label >= 0])[used.astype(int)]
     at, variance = _means(label, used, value), _means(label, used, left)
-    own = np.concatenate(through)
-    one, two, mean = _means(label, used, own), _means(label, used, own**2), float(value.mean())
+    seen = np.concatenate(through)
+    one, two = _means(label, used, seen), _means(label, used, seen**2)
     curves["gradient"], curves["line_sd"] = at, np.sqrt(np.maximum(variance / whole, 0))
     line, slope = float(np.sqrt(total)), 0.0
     if not offsets and len(used) > 2:
@@ -100,9 +98,7 @@ def line_curve(
 
         def off(c: Array) -> Array:
             slope = c[1] / scale
-            row = (c[0] * whole) ** 2 + 2 * c[0] * whole * slope * one + slope**2 * two
-            rest = whole * (1 - whole) * (c[0] ** 2 + 2 * c[0] * slope * mean) + slope**2 * others
-            model = row + rest
+            model = whole * (c[0] ** 2 + 2 * c[0] * slope * one + slope**2 * two)
             out: Array = (model - variance) * weight
             return out
 

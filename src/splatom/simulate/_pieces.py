@@ -40,8 +40,8 @@ class Pieces:
         The structure as the squares of each see it: smoothed by their kernels.
     of_lines : array (rows, columns), bool
         The frequencies of ``line``.
-    keeps, leaks : array (columns,)
-        Share of the noise of lines at each kx that ``line`` and ``point`` hold.
+    band : array (columns,), bool
+        The kx of ``line``.
     whole : float
         Share that ``line`` holds of an offset that is the same everywhere.
     fourth : float
@@ -62,8 +62,7 @@ class Pieces:
     seen: Array
     seen_by_line: Array
     of_lines: NDArray[np.bool_]
-    keeps: Array
-    leaks: Array
+    band: NDArray[np.bool_]
     whole: float
     fourth: float
     taper: Array
@@ -76,34 +75,14 @@ class Pieces:
         out: Array = np.hypot(down, along)
         return out
 
-    def of_line(self, gradient: Array) -> tuple[Array, float]:
-        """Return the expected square of ``line`` where the SD of an offset is the gradient.
+    def along_lines(self, gradient: Array) -> tuple[Array, Array]:
+        """Split the SD of offsets, as it varies along the lines, into what ``line`` and what ``point`` sees of it.
 
-        An offset z(row) times the gradient g comes through a filter f as ``Σ_row z (f * g)``. What f holds of the
-        row itself is its mean over ky, a filter along the row; the rest is spread over other rows, so its mean is
-        taken.
-
-        Returns
-        -------
-        array (rows, columns)
-            SD from the row itself.
-        float
-            Mean square from all other rows.
+        An offset is white across the lines, so only the band of kx acts on it. (The gaps that peaks leave in ``line``
+        take their share, ``whole``, but do not smooth: of a lattice's gaps the kernel is the lattice.)
         """
-        return _through(gradient, self.keeps)
-
-    def in_points(self, gradient: Array) -> Array:
-        """Mean square that the noise of lines adds to ``point`` where the SD of an offset is the gradient."""
-        own, others = _through(gradient, self.leaks)
-        out: Array = own**2 + others
-        return out
-
-
-def _through(values: Array, share: Array) -> tuple[Array, float]:
-    spectrum = np.fft.fft(values, axis=1)
-    own: Array = np.fft.ifft(spectrum * share, axis=1).real
-    others = np.fft.ifft(spectrum * np.sqrt(share * (1 - share)), axis=1).real
-    return own, float((others**2).mean())
+        seen: Array = np.fft.ifft(np.fft.fft(gradient, axis=1) * self.band, axis=1).real
+        return seen, gradient - seen
 
 
 def power_of(image: Array) -> Array:
@@ -149,7 +128,6 @@ def pieces_of(image: Array, structure: Array | None, saturated: NDArray[np.bool_
     of_points, of_lines = noise & (kx > end), noise & (kx <= end)
     weights = np.maximum(floor.ridge, 0) * (kx[0] <= end)
     weights = weights / weights.sum() if weights.sum() > 0 else (kx[0] <= end) / (kx[0] <= end).sum()
-    keeps, leaks = of_lines.mean(axis=0), of_points.mean(axis=0)
     one = np.fft.ifft2(of_points * np.sqrt(transfer)).real
     return Pieces(
         floor=floor, power=power, signal=structure,
@@ -157,7 +135,7 @@ def pieces_of(image: Array, structure: Array | None, saturated: NDArray[np.bool_
         point_share=float((of_points * transfer).mean()), line_share=float((of_lines * transfer).mean()),
         seen=smoothed_square(structure, of_points * np.sqrt(transfer)),
         seen_by_line=smoothed_square(structure, of_lines * np.sqrt(transfer)),
-        of_lines=of_lines, keeps=keeps, leaks=leaks, whole=float(keeps @ weights),
+        of_lines=of_lines, band=kx[0] <= end, whole=float(of_lines.mean(axis=0) @ weights),
         fourth=float((one**4).sum()), taper=taper, good=good,
     )  # fmt: skip
 
