@@ -83,8 +83,9 @@ def run(series: TiltSeries, job: Job[Noise2noiseParams]) -> TiltSeries:
     own = 0.0
     if made.history:
         noise = noise_of(sample(series)) / scale.sd
-        # Prediction and pixel are weighed by their variances; with lines or repeats the noise is not pointwise alone.
-        own = max(0.0, 1 - noise**2 / made.error) if not material.repeats and material.blind == "pixel" else 0.0
+        # Prediction and pixel are weighed by their variances, where the noise is of each pixel alone.
+        alone = not material.repeats and material.blind == "pixel" and p.radius == 0
+        own = max(0.0, 1 - noise**2 / made.error) if alone else 0.0
         job.note(validation_rmse=float(f"{scale.sd * made.error**0.5:.4g}"), noise=float(f"{noise * scale.sd:.4g}"))
         job.note(weight_of_the_pixel_itself=round(own, 3))
     predict = predictor(made.net, scale, job.device)
