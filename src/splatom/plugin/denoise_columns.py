@@ -238,7 +238,7 @@ class ColumnsPage(QWidget):
         apart = spacing(self.places)
         if apart is not None:
             unit = f" ({1000 * apart * series.pixel_size:.0f} pm)" if series.pixel_size else ""
-            text += f"; the nearest neighbour is {apart:.1f} px{unit} away in the middle"
+            text += f"; the nearest neighbour is {apart:.1f} px{unit} away (median)"
         if not count:
             text += ": lower the threshold, or try the other network"
         self.result.setText(text + ".")

@@ -68,8 +68,8 @@ class FitPlot(Plot):
     """Measured points and a line through them."""
 
     def __init__(self, title: str, x: str, y: str, log: bool = False, tip: str = "") -> None:
-        super().__init__(x, y)
-        self.plot.setLogMode(y=log)
+        super().__init__(x, f"log₁₀ {y}" if log else y)
+        self._log = log  # not the plot's own logarithm, whose ticks run into one another
         self._points = self.plot.plot(pen=None, symbol="o", symbolSize=6, symbolPen=None, symbolBrush=_MEASURED)
         self._line = self.plot.plot(pen=pyqtgraph().mkPen(_FITTED, width=2))
         self.title = QLabel(f"<b>{title}</b>")
@@ -89,16 +89,15 @@ class FitPlot(Plot):
         return self
 
     def set_data(self, x: Any, measured: Any, fitted: Any) -> None:
-        """Show points and line; without any, the plot is empty and says so."""
-        if x is None or len(x) == 0:
-            self._points.setData([], [])
-            self._line.setData([], [])
-            self.legend.setText("none found")
+        """Show points and line; without any, the plot hides."""
+        self.setVisible(x is not None and len(x) > 0)
+        if x is None:
             return
+        x, measured, fitted = (np.asarray(a, np.float64) for a in (x, measured, fitted))
+        if self._log:
+            measured, fitted = (np.log10(np.maximum(a, 1e-30 * max(a.max(), 1e-30))) for a in (measured, fitted))
         keep = np.isfinite(measured) & np.isfinite(fitted)
-        if self.plot.getPlotItem().ctrl.logYCheck.isChecked():
-            keep &= (np.asarray(measured) > 0) & (np.asarray(fitted) > 0)
-        x, measured, fitted = (np.asarray(a, np.float64)[keep] for a in (x, measured, fitted))
+        x, measured, fitted = x[keep], measured[keep], fitted[keep]
         self._points.setData(x, measured)
         self._line.setData(x, fitted)
         dot, dash = (f"<span style='color:{c}'>{s}</span>" for c, s in ((_MEASURED, "&#9679;"), (_FITTED, "&#9644;")))
@@ -274,7 +273,6 @@ class NoisePage(QWidget):
             ("lines", ("gradient", "line_sd", "line_sd_fit")),
             ("power", ("frequency", "power", "power_fit")),
         ):
-            self.plots[name].show()
             self.plots[name].set_data(*(curves.get(k) for k in keys))
         self._compare()
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from splatom.methods.denoise._scale import Scale
 
-__all__ = ["SIDES", "Part", "Preview", "Window", "affordable", "detect", "framed", "part_of", "preview", "scale_of"]
+__all__ = ["SIDES", "Part", "Preview", "Window", "affordable", "detect", "framed", "judged", "part_of", "preview", "scale_of"]
 
 Window = tuple[int, int, int, int]  # first row, first column, rows, columns
 
 #: Sides in pixels of the regions that a preview may take.
 SIDES = (96, 160, 224, 320, 448, 640, 896, 1280, 2048)
 _MARGIN = 16  # px of the image around a region, so that its border is none
+_MILD = 0.4  # px: a blur that takes next to nothing but grain
 _OTHERS = 3  # further tilts that decisions are made from
 _ENOUGH = 8_000_000  # pixels that the scale of a series is measured on
 
@@ -65,6 +66,8 @@ class Preview:
     before, after : array (rows, columns)
     structure : float, optional
         Share of the removed part that is foreseen (:func:`splatom.evaluate.foreseen`); None where it means nothing.
+    grain : float, optional
+        The same share of what the mildest blur removes: above zero where the noise itself is correlated.
     notes : dict
         What the method decided.
     seconds : float
@@ -78,6 +81,7 @@ class Preview:
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     structure: float | None
+    grain: float | None
     notes: dict[str, Any]
     seconds: float = 0.0
     is_map: bool = False
@@ -155,7 +159,6 @@ def preview(group: str, name: str, part: Part, job: Any) -> Preview:
     """Denoise the region of a part: the first view, then stop."""
     import skimage.restoration  # noqa: F401 - what is loaded once, scipy with it, is not to count
 
-    from splatom.evaluate import foreseen
     from splatom.operators.device import choose_device
 
     job.device = choose_device(job.device)
@@ -165,8 +168,19 @@ def preview(group: str, name: str, part: Part, job: Any) -> Preview:
     before, after = (np.array(s.projections[0][part.inner]) for s in (part.series, result))
     is_map = getattr(job.params, "output", "") == "detect"
     notes = {k: v for k, v in job.notes.items() if k != "stopped"}
-    structure = None if is_map else foreseen(before, after)
-    return Preview(part.index, part.window, before, after, structure, notes, seconds, is_map)
+    return Preview(part.index, part.window, before, after, *judged(before, after, is_map), notes, seconds, is_map)
+
+
+def judged(before: NDArray[Any], after: NDArray[Any], is_map: bool) -> tuple[float | None, float | None]:
+    """Return the structure in the removed part, and in the finest grain of the image."""
+    if is_map:
+        return None, None
+    from scipy.ndimage import gaussian_filter
+
+    from splatom.evaluate import foreseen
+
+    mildest = gaussian_filter(np.asarray(before, np.float64), _MILD)
+    return foreseen(before, after), foreseen(before, mildest)
 
 
 def detect(group: str, name: str, series: TiltSeries, job: Any) -> NDArray[np.float32]:

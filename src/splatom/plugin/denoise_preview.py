@@ -11,12 +11,11 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from splatom.data import TiltSeries
-from splatom.evaluate import foreseen
 from splatom.jobs import Task
 from splatom.plugin.choices import follow
 from splatom.plugin.denoise_ask import Asking
 from splatom.plugin.denoise_input import Source, in_view, shape_of, to_pixels, to_world
-from splatom.plugin.denoise_part import Preview, Window, affordable, framed, part_of, scale_of
+from splatom.plugin.denoise_part import Preview, Window, affordable, framed, judged, part_of, scale_of
 from splatom.plugin.denoise_views import Triptych
 from splatom.plugin.later import Later
 from splatom.plugin.settings import preferences
@@ -42,8 +41,7 @@ def whole_tilt(before: TiltSeries, after: TiltSeries, index: int, is_map: bool) 
     """Return one tilt of a result beside what it was made from."""
     old, new = before.projections[index], after.projections[index]
     rows, columns = old.shape
-    structure = None if is_map else foreseen(old, new)
-    return Preview(index, (0, 0, rows, columns), old, new, structure, {}, 0.0, is_map)
+    return Preview(index, (0, 0, rows, columns), old, new, *judged(old, new, is_map), {}, 0.0, is_map)
 
 
 class PreviewPage(QWidget):

@@ -29,21 +29,44 @@ STRUCTURE_TIP = (
     "around it, structure can. This is the share of the removed part's variance that the image 3 to 9 pixels around "
     "each pixel foretells, fitted on one half of the picture and scored on the other. The pixel's own row and column "
     "are left out, so that line noise does not count; what is smooth over 12 pixels does not count either.</p>"
-    "<p>Pure noise gives 0 %. It is a lower bound: the loss of a lone feature, an edge say, shows little here. "
+    "<p>Pure noise gives 0 %, unless it is correlated over many pixels. It is a lower bound: the loss of a lone "
+    "feature, an edge say, shows little here. "
     "Look at the picture, too: outlines and columns must not be seen in it.</p>"
 )
 
 
-def verdict(structure: float | None) -> tuple[str, str]:
+def verdict(structure: float | None, grain: float | None) -> tuple[str, str]:
     """Return what the structure in the removed part says, and a colour."""
     if structure is None:
         return "too small a region to judge the removed part", _DOUBT_INK
-    share = f"{structure:.1%} of the removed part is structure"
     if structure < _CLEAN:
-        return f"{share}: it looks like noise", _GOOD_INK
+        return f"{structure:.1%} of the removed part is structure: it looks like noise", _GOOD_INK
+    if grain is not None and grain > _CLEAN and structure < 3 * grain:
+        return (
+            f"{structure:.0%} of the removed part can be foreseen, but {grain:.0%} of the finest grain, too: the noise "
+            "is correlated (an interpolated image, or hum). Judge by eye",
+            _DOUBT_INK,
+        )
     if structure < _BAD:
-        return f"{share}: a little is lost, look at it", _DOUBT_INK
-    return f"{share}: too strong a choice", _BAD_INK
+        return f"{structure:.1%} of the removed part is structure: a little is lost, look at it", _DOUBT_INK
+    return f"{structure:.0%} of the removed part is structure: too strong a choice", _BAD_INK
+
+
+class _Row(PaneRow):
+    """Three panes, and words where there is room for them: in the fourth place of a square, else below."""
+
+    def __init__(self, panes: tuple[ImagePane, ...], words: QWidget) -> None:
+        self._words = words
+        super().__init__(panes)
+
+    def _arrange(self, columns: int) -> None:
+        super()._arrange(columns)
+        if columns == 2:
+            self._grid.addWidget(self._words, 1, 1)
+        else:
+            below = -(-len(self.panes) // columns)
+            self._grid.addWidget(self._words, below, 0, 1, columns)
+            self._grid.setRowStretch(below, 0)
 
 
 class Triptych(QWidget):
@@ -52,17 +75,19 @@ class Triptych(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.before, self.after, self.removed = ImagePane("Before"), ImagePane("After"), ImagePane("Removed")
-        self.panes = PaneRow((self.before, self.after, self.removed))
         self.judgement, self.figures = QLabel(), QLabel()
         self.judgement.setToolTip(STRUCTURE_TIP)
         self.judgement.setTextFormat(Qt.TextFormat.RichText)
         self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column = QVBoxLayout(self)
+        words = QWidget()
+        lines, column = QVBoxLayout(words), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.panes, 1)
         for label in (self.judgement, self.figures):
             label.setWordWrap(True)
-            column.addWidget(label)
+            lines.addWidget(label)
+        lines.addStretch(1)
+        self.panes = _Row((self.before, self.after, self.removed), words)
+        column.addWidget(self.panes, 1)
         self.shown: Preview | None = None
 
     def clear(self, why: str = "") -> None:
@@ -104,7 +129,7 @@ class Triptych(QWidget):
         reach = 3 * spread if spread > 0 else 1.0
         self.removed.title.setText("Removed")
         self.removed.set_image(removed, (-reach, reach), extent)
-        text, ink = verdict(preview.structure)
+        text, ink = verdict(preview.structure, preview.grain)
         self.judgement.setText(f"<span style='color:{ink}'>&#9679;</span> {text}")
         share = spread / max(float(preview.before.std()), 1e-30)
         decided = "".join(f"; {text} {_short(preview.notes[k])}{unit}" for k, (text, unit) in _TOLD.items()
