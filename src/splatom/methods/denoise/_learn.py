@@ -107,7 +107,7 @@ def learn(
             shown.update(at=best.steps, what=preview(best.net if best.history else average))
         return shown["what"]
 
-    loss_now = 0.0
+    losses: list[float] = []  # since the last validation
     try:
         while best.steps < steps:
             if job.seconds > seconds and best.history:
@@ -115,7 +115,7 @@ def learn(
                 break
             for group in adam.param_groups:
                 group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * best.steps / steps)))
-            loss_now = 0.95 * loss_now + 0.05 * _step(net, adam, material.batch(rng, batch), job, frozen_norms)
+            losses.append(_step(net, adam, material.batch(rng, batch), job, frozen_norms))
             best.steps += 1
             _follow(average, net, min(_SMOOTH, best.steps / (best.steps + 10)))
             figures = {}
@@ -124,7 +124,8 @@ def learn(
                 best.history.append(error)
                 if error < best.error:
                     best.error, best.net = error, copy.deepcopy(average)
-                figures = {"validation_rmse": unit * error**0.5}
+                figures = {"validation_rmse": unit * error**0.5, "training_rmse": unit * float(np.mean(losses)) ** 0.5}
+                losses.clear()
             job.tick(
                 best.steps, total, show, figures=figures, state=lambda: _state(net, average, best, adam, rng)
             )
@@ -205,13 +206,14 @@ def _load(
     import torch
 
     for name, module in (("net", net), ("average", average), ("best", best.net)):
-        own = {k.removeprefix(f"{name}/"): torch.from_numpy(v) for k, v in state.items() if k.startswith(f"{name}/")}
-        module.load_state_dict(own)
+        shapes = {k: v.shape for k, v in module.state_dict().items()}  # a file knows no scalars
+        module.load_state_dict({k: torch.from_numpy(state[f"{name}/{k}"]).reshape(s) for k, s in shapes.items()})
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():
         if key.startswith("adam/"):
             _, k, name = key.split("/")
-            moments.setdefault(int(k), {})[name] = torch.from_numpy(value)
+            shape = () if name == "step" else value.shape
+            moments.setdefault(int(k), {})[name] = torch.from_numpy(value).reshape(shape)
     adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
     rng.bit_generator.state = state["rng"]
     best.history = [float(v) for v in state["history"]]
