@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from splatom.data import TiltSeries
 from splatom.geometry import ViewGeometry
 from splatom.io import read
+from splatom.plugin.denoise_part import judged
 from splatom.plugin.denoise_preview import REGION
 from splatom.plugin.dock_denoise import DenoiseDock
 from splatom.plugin.session import session_of
@@ -147,6 +148,16 @@ def test_a_choice_too_strong_shows_structure_in_what_it_removes(dock, qtbot):
     put(dock, "sigma", 5.0)
     assert settled(dock, qtbot).structure > 0.3
     assert "too strong" in dock.preview.triptych.judgement.text()
+
+
+def test_noise_that_is_correlated_is_not_called_lost_structure():
+    from splatom.plugin.denoise_views import verdict
+
+    rng = np.random.default_rng(0)
+    hum = 12 * np.sin(2 * np.pi * (np.arange(SIDE)[:, None] / 2.6 + np.arange(SIDE) / 2.9))
+    for extra, word in ((hum, "correlated"), (0.0, "looks like noise")):
+        image = lattice() + 12 * rng.normal(size=(SIDE, SIDE)) + extra
+        assert word in verdict(*judged(image, lattice(), is_map=False))[0]
 
 
 def test_a_rectangle_is_previewed_where_it_is_drawn(dock, window, qtbot):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from splatom.methods.denoise._scale import Scale
 
-__all__ = ["SIDES", "Part", "Preview", "Window", "affordable", "detect", "framed", "judged", "part_of", "preview", "scale_of"]
+__all__ = [
+    "SIDES", "Part", "Preview", "Window", "affordable", "detect", "framed", "judged", "part_of", "preview", "scale_of",
+]  # fmt: skip
 
 Window = tuple[int, int, int, int]  # first row, first column, rows, columns
 

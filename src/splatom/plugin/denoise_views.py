@@ -42,11 +42,8 @@ def verdict(structure: float | None, grain: float | None) -> tuple[str, str]:
     if structure < _CLEAN:
         return f"{structure:.1%} of the removed part is structure: it looks like noise", _GOOD_INK
     if grain is not None and grain > _CLEAN and structure < 3 * grain:
-        return (
-            f"{structure:.0%} of the removed part can be foreseen, but {grain:.0%} of the finest grain, too: the noise "
-            "is correlated (an interpolated image, or hum). Judge by eye",
-            _DOUBT_INK,
-        )
+        both = f"{structure:.0%} of the removed part can be foreseen, but {grain:.0%} of the finest grain, too"
+        return f"{both}: the noise is correlated (an interpolated image, or hum). Judge by eye", _DOUBT_INK
     if structure < _BAD:
         return f"{structure:.1%} of the removed part is structure: a little is lost, look at it", _DOUBT_INK
     return f"{structure:.0%} of the removed part is structure: too strong a choice", _BAD_INK
