@@ -104,6 +104,8 @@ def line_curve(
 
         fit = least_squares(off, [line, 0.3 * line], bounds=([0, 0], [np.inf, np.inf]), x_scale=line)
         line, slope = float(fit.x[0]), float(fit.x[1] / scale)
+        if (line + slope * float(value.mean())) ** 2 <= 4 * chance:
+            return 0.0, 0.0
     curves["line_sd_fit"] = line + slope * at
     return line, slope
 
