@@ -223,8 +223,8 @@ class PreviewPage(QWidget):
             if REGION not in self._viewer.layers or not len(self._viewer.layers[REGION].data):
                 return None
             corners = to_pixels(layer, np.asarray(self._viewer.layers[REGION].data[-1])[:, -2:])
-            low = np.clip(np.ceil(corners.min(axis=0)), 0, shape).astype(int)
-            high = np.clip(np.floor(corners.max(axis=0)) + 1, 0, shape).astype(int)
+            low = np.clip(np.ceil(corners.min(axis=0) - 1e-6), 0, shape).astype(int)
+            high = np.clip(np.floor(corners.max(axis=0) + 1e-6) + 1, 0, shape).astype(int)
             size = high - low
             return (int(low[0]), int(low[1]), int(size[0]), int(size[1])) if (size >= 8).all() else None
         seen = in_view(layer) or (0, 0, *shape)
