@@ -263,7 +263,8 @@ class PreviewPage(QWidget):
             self._failed("the rectangle lies outside the image or is smaller than 8 pixels: drag it onto the image")
             return
         self._asked = (key, window)
-        part = part_of(series, min(self.tilt, len(series) - 1), window, self._scaled[1])
+        self._index = min(self.tilt, len(series) - 1)
+        part = part_of(series, self._index, window, self._scaled[1])
         self._slow.start()
         self.asking.ask(Task("denoise", method, params, part, preferences().device, runner=_RUNNER))
 
@@ -321,7 +322,8 @@ class PreviewPage(QWidget):
             self._comparing.ask(lambda: replace(whole_tilt(before, done, 0, is_map), index=int(where[0])))
 
     def _compare(self) -> None:
-        run, index = self._result, self.tilt
+        run = self._result
+        index = self._index = self.tilt
         if run is not None and self.isVisible():
             is_map = getattr(run.params, "output", "") == "detect"
             self._comparing.ask(whole_tilt, run.data, run.result, min(index, len(run.data) - 1), is_map)
