@@ -29,7 +29,6 @@ from _micrographs import DOSES, MODALITIES, MODELS, SPECIMENS, Micrograph, Modal
 NETWORK: dict[Modality, str] = {"haadf": "sfin", "bf": "sfin", "hrtem": "scgn"}
 CONTRAST: dict[str, Any] = {"haadf": "adf", "bf": "bf", "hrtem": "phase"}
 QUICK = ("mos2", "boundary", "glass")
-THRESHOLD = 0.3  # of the map of columns, for every image
 Condition = float | str  # a dose in e/Å², or 'instrument'
 
 
@@ -130,8 +129,10 @@ def judged(image: Micrograph, condition: Condition, bench: Bench) -> dict[str, d
         clean = denoised(noisy, network, image.modality, image.pixel, **options)
         out[label] = {"psnr": psnr(clean, truth), "ssim": ssim(clean, truth)}
         if shown(image):
+            from splatom.evaluate.columns import usual_threshold
+
             dots = denoised(noisy, network, image.modality, image.pixel, output="detect", **options)
-            out[label] |= {"f1": f1_at(dots, image, THRESHOLD), "f1 best": best_f1(dots, image)}
+            out[label] |= {"f1": f1_at(dots, image, usual_threshold(dots)), "f1 best": best_f1(dots, image)}
     return out
 
 

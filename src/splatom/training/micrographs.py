@@ -34,7 +34,7 @@ Modality = Literal["stem", "hrtem"]
 DOT_SIGMA = 1.3  # px, of the dots that mark columns, at least
 _DOT_SHARE = 0.16  # σ of the dots over the distance of neighbours: where columns are wide, none is known to a pixel
 _LARGEST_DOT = 3.5  # px
-NOISE_TO_CONTRAST = (0.08, 4.0)  # SD of the pointwise noise over SD of the clean image
+NOISE_TO_CONTRAST = (0.08, 4.5)  # SD of the pointwise noise over SD of the clean image
 LINE_TO_CONTRAST = (0.02, 0.7)  # the same of the noise of lines, where there is any
 PIXEL_ANGSTROM = (0.09, 0.45)
 _MARGIN = 12  # px around the field, against the wrap of Fourier filters
@@ -199,7 +199,11 @@ def micrograph(size: int, modality: Modality, rng: np.random.Generator) -> Micro
         at = view.points[:, [1, 0]] / pixel + (wide - 1) / 2
         near = ((at > -1) & (at < wide)).all(1)
         view = Scene(view.points[near], view.numbers[near], view.debye)
-        whole = (_stem if modality == "stem" else _hrtem)(view, at[near], shape, pixel, rng)
+        # By reciprocity a coherent bright-field STEM image is an HRTEM image; negated, as the method negates it.
+        coherent = modality == "hrtem" or rng.random() < 0.25
+        whole = (_hrtem if coherent else _stem)(view, at[near], shape, pixel, rng)
+        if coherent and modality == "stem":
+            whole = Micrograph(-whole.image, whole.dots)
     inner = (slice(_MARGIN, _MARGIN + size),) * 2
     return Micrograph(whole.image[inner], whole.dots[inner])
 
@@ -207,7 +211,9 @@ def micrograph(size: int, modality: Modality, rng: np.random.Generator) -> Micro
 def noise_for(image: NDArray[np.float64], modality: Modality, rng: np.random.Generator) -> Noise:
     """Draw a noise model, its strength relative to the image's contrast."""
     contrast = max(float(image.std()), 0.02 * float(np.abs(image).max()), 1e-9)
-    level = contrast * float(np.exp(rng.uniform(*np.log(NOISE_TO_CONTRAST))))
+    low, high = NOISE_TO_CONTRAST
+    low, high = (0.3, high) if rng.random() < 0.7 else (low, 0.5)  # low doses are what a denoiser is for
+    level = contrast * float(np.exp(rng.uniform(np.log(low), np.log(high))))
     share = rng.choice([0.0, 1.0, 1.0, float(rng.random())])  # of the variance that is counting noise
     zero = float(image.min()) if image.min() < 0 else 0.0
     mean = max(float(image.mean()) - zero, 1e-9)
