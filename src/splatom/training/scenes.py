@@ -41,10 +41,8 @@ _LATTICES: list[tuple[tuple[float, float], tuple[float, float], float, list[_Sit
     ((3.0, 4.0), (1, 1.6), 120, _on([(1 / 3, 2 / 3, 0), (2 / 3, 1 / 3, 0.5)], 0)
      + _on([(1 / 3, 2 / 3, 0.38), (2 / 3, 1 / 3, 0.88)], 1)),  # wurtzite
 ]  # fmt: skip
-_ELEMENTS = np.array(
-    [6, 8, *range(12, 15), 16, 22, 23, *range(25, 35), 38, 40, 42, *range(44, 49), 50, 52, 56, 57]
-    + [*range(72, 76), 78, 79, 82, 83]  # noqa: RUF005
-)
+_LIGHT = (6, 8, 12, 13, 14, 16, 22, 23, *range(25, 35), 38)
+_ELEMENTS = np.array([*_LIGHT, 40, 42, *range(44, 49), 50, 52, 56, 57, *range(72, 76), 78, 79, 82, 83])
 
 
 @dataclass(frozen=True)
