@@ -28,15 +28,14 @@ def peaks(image: NDArray[np.float32], distance: float) -> tuple[NDArray[np.float
     return places[order], heights[order]
 
 
-def _f1s(image: NDArray[np.float32], truth: Micrograph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return F1 of the highest 1, 2, … maxima, and their heights. Each column is found by one maximum at most."""
+def _f1s(places: NDArray[np.float64], truth: Micrograph) -> NDArray[np.float64]:
+    """Return F1 of the first 1, 2, … places. Each column is found by one place at most."""
     from scipy.spatial import cKDTree
 
     assert truth.columns is not None
     assert truth.strength is not None
-    places, heights = peaks(image, WITHIN / truth.pixel)
     wanted = truth.strength >= WEAK[truth.modality]
-    near = cKDTree(truth.columns).query_ball_point(places, WITHIN / truth.pixel)
+    near = cKDTree(truth.columns).query_ball_point(places, WITHIN / truth.pixel) if len(places) else []
     taken = np.zeros(len(truth.columns), bool)
     hit, wrong = np.zeros(len(places)), np.zeros(len(places))
     for k, found in enumerate(near):
@@ -48,16 +47,18 @@ def _f1s(image: NDArray[np.float32], truth: Micrograph) -> tuple[NDArray[np.floa
         else:
             wrong[k] = 1
     hits, wrongs = np.cumsum(hit), np.cumsum(wrong)
-    return 2 * hits / (hits + wrongs + wanted.sum()), heights
+    return 2 * hits / (hits + wrongs + wanted.sum())
 
 
 def best_f1(image: NDArray[np.float32], truth: Micrograph) -> float:
-    """Return F1 at the threshold that is best for this image."""
-    return float(max(_f1s(image, truth)[0], default=0.0))
+    """Return F1 of an image's maxima above the threshold that is best for it: the truth's gift."""
+    places, _ = peaks(image, WITHIN / truth.pixel)
+    return float(max(_f1s(places, truth), default=0.0))
 
 
-def f1_at(image: NDArray[np.float32], truth: Micrograph, threshold: float) -> float:
-    """Return F1 of the maxima above a threshold."""
-    scores, heights = _f1s(image, truth)
-    n = int((heights > threshold).sum())
-    return float(scores[n - 1]) if n else 0.0
+def f1_of_map(dots: NDArray[np.float32], truth: Micrograph) -> float:
+    """Return F1 of the columns that Splatom finds in a network's map, at the threshold that it chooses itself."""
+    from splatom.evaluate.columns import find_columns
+
+    scores = _f1s(find_columns(dots, min_distance=WITHIN / truth.pixel), truth)
+    return float(scores[-1]) if len(scores) else 0.0

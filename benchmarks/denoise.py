@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from _baselines import BASELINES, Image, psnr, ssim, tuned
-from _columns import best_f1, f1_at
+from _columns import best_f1, f1_of_map
 from _micrographs import DOSES, MODALITIES, MODELS, SPECIMENS, Micrograph, Modality, exposed, instrument, micrograph
 
 NETWORK: dict[Modality, str] = {"haadf": "sfin", "bf": "sfin", "hrtem": "scgn"}
@@ -129,10 +129,9 @@ def judged(image: Micrograph, condition: Condition, bench: Bench) -> dict[str, d
         clean = denoised(noisy, network, image.modality, image.pixel, **options)
         out[label] = {"psnr": psnr(clean, truth), "ssim": ssim(clean, truth)}
         if shown(image):
-            from splatom.evaluate.columns import usual_threshold
 
             dots = denoised(noisy, network, image.modality, image.pixel, output="detect", **options)
-            out[label] |= {"f1": f1_at(dots, image, usual_threshold(dots)), "f1 best": best_f1(dots, image)}
+            out[label] |= {"f1": f1_of_map(dots, image), "f1 best": best_f1(dots, image)}
     return out
 
 
