@@ -49,7 +49,7 @@ def network(request: pytest.FixtureRequest) -> str:
 
 def test_an_idle_network_gives_the_images_back_through_tiles_and_scale(folder: Path, network: str) -> None:
     rng = np.random.default_rng(0)
-    images = rng.normal(40_000, 300, (2, 300, 350)).astype(np.float32)
+    images = rng.normal(40_000, 300, (2, 300, 700)).astype(np.float32)
     series = noisy(2).with_(projections=images)
     job = Job(get("denoise", network).params(weights=weights_of(folder, network, idle=True), flips=True))
     out = execute("denoise", network, series, job)
