@@ -58,7 +58,8 @@ def best_f1(image: NDArray[np.float32], truth: Micrograph) -> float:
 
 def f1_of_map(dots: NDArray[np.float32], truth: Micrograph) -> float:
     """Return F1 of the columns that Splatom finds in a network's map, at the threshold that it chooses itself."""
-    from splatom.evaluate.columns import find_columns
+    from splatom.evaluate.columns import find_columns, usual_threshold
 
-    scores = _f1s(find_columns(dots, min_distance=WITHIN / truth.pixel), truth)
+    threshold = usual_threshold(dots, phase=truth.modality == "hrtem")
+    scores = _f1s(find_columns(dots, threshold, WITHIN / truth.pixel), truth)
     return float(scores[-1]) if len(scores) else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from splatom.jobs import Task
@@ -36,6 +36,13 @@ def placed(maps: NDArray[np.float32], threshold: float, distance: float) -> tupl
     from splatom.evaluate.columns import find_columns
 
     return tuple(find_columns(m, threshold, distance) for m in maps)
+
+
+def threshold_for(maps: NDArray[np.float32], *, phase: bool) -> float:
+    """Return one threshold for all maps: the median of what suits each."""
+    from splatom.evaluate.columns import usual_threshold
+
+    return float(np.median([usual_threshold(m, phase=phase) for m in maps]))
 
 
 def spacing(places: tuple[NDArray[np.float64], ...]) -> float | None:
@@ -86,8 +93,11 @@ class ColumnsPage(QWidget):
         self.which.addItems(_WHICH)
         self.threshold, self.distance = Number(), Number()
         self.threshold.setRange(0.02, 1.0)
-        self.threshold.setValue(0.4)
-        self.threshold.setToolTip("Least height of a dot; the network draws sure columns with height 1")
+        self.threshold.setValue(0.3)
+        self.threshold.setToolTip(
+            "Least height of a dot; the network draws sure columns with height 1.\n"
+            "Chosen from the map when it comes; change it, and the points follow."
+        )
         self.distance.setRange(0.0, 1000.0)
         self.distance.setValue(3.0)
         self.distance.setSuffix(" px")
@@ -195,6 +205,8 @@ class ColumnsPage(QWidget):
     def _mapped(self, maps: NDArray[np.float32]) -> None:
         self._rest()
         self._maps = maps
+        with QSignalBlocker(self.threshold):
+            self.threshold.setValue(round(threshold_for(maps, phase=self._of is not None and self._of[3] == "scgn"), 2))
         self._place()
 
     def _place(self, *_: Any) -> None:

@@ -34,7 +34,7 @@ Modality = Literal["stem", "hrtem"]
 DOT_SIGMA = 1.3  # px, of the dots that mark columns, at least
 _DOT_SHARE = 0.16  # σ of the dots over the distance of neighbours: where columns are wide, none is known to a pixel
 _LARGEST_DOT = 3.5  # px
-NOISE_TO_CONTRAST = (0.08, 4.5)  # SD of the pointwise noise over SD of the clean image
+NOISE_TO_CONTRAST = (0.05, 6.0)  # SD of the pointwise noise over SD of the clean image
 LINE_TO_CONTRAST = (0.02, 0.7)  # the same of the noise of lines, where there is any
 PIXEL_ANGSTROM = (0.09, 0.45)
 _MARGIN = 12  # px around the field, against the wrap of Fourier filters
@@ -93,7 +93,7 @@ def _stem(
     view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator
 ) -> Micrograph:
     """HAADF or BF: incoherent, by the scattering strength Z^n and the probe; see the module simulate.micrograph."""
-    bright = bool(rng.random() < 0.35)  # bright field
+    bright = bool(rng.random() < 0.45)  # bright field
     power = rng.uniform(0.5, 1.3) if bright else rng.uniform(1.4, 2.0)
     strength = (view.numbers / 30) ** power
     _, _, k = radii(shape)

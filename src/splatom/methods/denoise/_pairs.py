@@ -19,6 +19,7 @@ __all__ = ["Material", "Repeats", "line_share", "repeats_of"]
 Blind = Literal["pixel", "lines"]
 
 _HELD = 0.04  # share of the pixels that are never learnt from
+_HELD_LINES = 0.08  # the same of lines, where these are hidden
 _PERIOD = 251  # the pattern of those repeats; a prime, so that it follows no lattice
 _REACH = 3  # how far away a hidden pixel's stand-in comes from
 _BETWEEN = {"pixel": 5, "lines": 6}  # one in so many is hidden, along each axis or across the lines
@@ -191,8 +192,14 @@ class Material:
         """Pixels of the image itself that were measured, and that are held out or not."""
         rows, columns = self.images.shape[1:]
         r, c = np.arange(top, top + self.side)[:, None], np.arange(left, left + self.side)[None]
-        pattern = np.random.default_rng(20_221).random((_PERIOD, _PERIOD)) < _HELD
-        out = (pattern[r % _PERIOD, c % _PERIOD] == held) & (r < rows) & (c < columns)
+        rng = np.random.default_rng(20_221)
+        if self.blind == "lines" and not self.repeats:
+            # A line's other pixels would tell its offset: what is held out are whole lines.
+            pattern = rng.random(_PERIOD) < _HELD_LINES
+            out = np.broadcast_to(pattern[(c if self.transpose else r) % _PERIOD] == held, (self.side, self.side))
+        else:
+            out = (rng.random((_PERIOD, _PERIOD)) < _HELD)[r % _PERIOD, c % _PERIOD] == held
+        out = out & (r < rows) & (c < columns)
         if self.seen is not None:
             out &= self.seen[i][np.minimum(r, rows - 1), np.minimum(c, columns - 1)]
         return np.asarray(out)
