@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import fft, ndimage
@@ -129,15 +129,19 @@ def _stem(
 def _hrtem(
     view: Scene, at: NDArray[np.float64], shape: tuple[int, int], pixel: float, rng: np.random.Generator
 ) -> Micrograph:
-    """One phase grating and the transfer of the lens; the linear image is its limit for thin specimens."""
+    """Phase gratings, one for a thin specimen, up to four with propagation between; then the transfer of the lens."""
     energy = float(rng.choice([60, 80, 120, 200, 200, 300, 300]))
     _, _, k_half = radii(shape)
     ky, kx = np.fft.fftfreq(shape[0])[:, None] / pixel, np.fft.fftfreq(shape[1])[None] / pixel
     k = np.hypot(ky, kx)
     width = np.hypot(rng.uniform(0.18, 0.32), view.debye)
-    mass = deposit(at, (view.numbers / 30) ** rng.uniform(0.6, 0.9), shape)
-    phase = filtered(mass, np.exp(-2 * (np.pi * width * k_half / pixel) ** 2) / pixel**2)
-    phase = phase * (rng.uniform(0.05, 1.2) / max(float(np.percentile(np.abs(phase), 99.5)), 1e-9))
+    strength = (view.numbers / 30) ** rng.uniform(0.6, 0.9)
+    mass = deposit(at, strength, shape)
+    blur = np.exp(-2 * (np.pi * width * k_half / pixel) ** 2) / pixel**2
+    thick = rng.random() < 0.5  # most crystals are no weak phase objects
+    peak = float(np.exp(rng.uniform(np.log(0.8), np.log(5.0)))) if thick else rng.uniform(0.05, 1.2)  # rad
+    unit = peak / max(float(np.percentile(np.abs(filtered(mass, blur)), 99.5)), 1e-9)
+    count = int(rng.integers(2, 5)) if thick else 1
     corrected = rng.random() < 0.6
     spherical = rng.normal(scale=1e5) if corrected else rng.uniform(0.4e7, 1.3e7)  # Å: about ±10 µm, or 0.4 to 1.3 mm
     wave = wavelength_angstrom(energy)
@@ -150,8 +154,19 @@ def _hrtem(
     if stigma:
         chi = chi - np.pi * wave * stigma * k**2 * np.cos(2 * (np.arctan2(ky, kx) - rng.uniform(0, np.pi)))
     finite = np.exp(-2 * (np.pi * rng.uniform(0.15, 0.45) * k) ** 2)  # vibration and the information limit
-    loss = np.exp(-rng.uniform(0, 0.12) * np.abs(phase)) if rng.random() < 0.5 else 1.0
-    wave_out = fft.ifft2(fft.fft2(loss * np.exp(1j * phase)) * np.exp(-1j * chi) * envelope * finite)
+    loss = rng.uniform(0, 0.12) if rng.random() < 0.5 else 0.0  # absorption
+    depth = view.points[:, 2]
+    slices = np.minimum((count * (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)).astype(int), count - 1)
+    apart = float(np.ptp(depth)) / count
+    onward = np.exp(-1j * np.pi * wave * apart * k**2)
+    through: Any = np.ones(shape, dtype=np.complex128)
+    for i in range(count):
+        here = slices == i
+        phase = unit * filtered(deposit(at[here], strength[here], shape), blur)
+        if i:
+            through = fft.ifft2(fft.fft2(through) * onward)
+        through = through * np.exp(1j * phase - loss * np.abs(phase))
+    wave_out = fft.ifft2(fft.fft2(through) * np.exp(-1j * chi) * envelope * finite)
     image = np.abs(wave_out) ** 2
     sharp = filtered(mass, np.exp(-2 * (np.pi * max(0.32, 0.75 * pixel) * k_half / pixel) ** 2))
     return Micrograph(image, _dots(sharp, max(0.32 / pixel, 0.75)))
