@@ -18,13 +18,13 @@ def usual_threshold(detect_image: ArrayLike, *, phase: bool = False) -> float:
     """Return the height above which a detection map's dots count, from the heights of its surest dots.
 
     A network that cannot tell a column's place to a pixel spreads its dot: at low dose all dots are low. So the
-    threshold is two fifths of the 95th percentile of the maxima's heights, between 0.06 and 0.3. In phase contrast
+    threshold is a quarter of the 95th percentile of the maxima's heights, between 0.06 and 0.25. In phase contrast
     (``phase``) a column may be bright or dark, and a network that is not sure marks the gaps between columns too, but
     lower: there it is 0.65 of that percentile, up to 0.4. Both were chosen on scenes of the networks' training.
     """
     from scipy import ndimage
 
-    share, most = (0.65, 0.4) if phase else (0.4, 0.3)
+    share, most = (0.65, 0.4) if phase else (0.25, 0.25)
     image = np.maximum(np.asarray(detect_image, dtype=np.float64), 0)
     tops = image[(image == ndimage.maximum_filter(image, 3, mode="nearest")) & (image > 0.05)]
     return float(np.clip(share * np.percentile(tops, 95), 0.06, most)) if tops.size else most
