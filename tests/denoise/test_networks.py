@@ -57,6 +57,20 @@ def test_an_idle_network_gives_the_images_back_through_tiles_and_scale(folder: P
     assert np.abs(out.projections - images).max() < 0.05
 
 
+@pytest.mark.parametrize(("pixel", "pool"), [(0.02, 1), (0.0092, 2), (0.005, 4), (None, 1)])
+def test_pixels_finer_than_any_resolution_are_pooled_and_nothing_moves(
+    folder: Path, network: str, pixel: float | None, pool: int
+) -> None:
+    r, c = np.mgrid[:301, :333]
+    image = 50 + np.cos(2 * np.pi * r / 40) * np.cos(2 * np.pi * c / 44)
+    series = noisy(1).with_(projections=image[None].astype(np.float32), pixel_size=pixel)
+    job = Job(get("denoise", network).params(weights=weights_of(folder, network, idle=True)))
+    out = execute("denoise", network, series, job).projections[0]
+    assert ("pooled" in job.notes) == (pool > 1)
+    assert str(job.notes.get("pooled", "1"))[0] == str(pool)
+    assert np.abs(out - image)[8:-8, 8:-8].max() < 0.06
+
+
 def test_scale_and_offset_of_the_images_are_those_of_the_result(folder: Path, network: str) -> None:
     series, weights = noisy(), weights_of(folder, network)
     out = run("denoise", network, series, weights=weights).projections
