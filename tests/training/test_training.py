@@ -39,6 +39,13 @@ def test_noise_is_all_that_parts_input_from_target(modality: str) -> None:
     assert min(spreads) > 0 and max(spreads) / min(spreads) > 3  # of low and of high dose
 
 
+@pytest.mark.parametrize("modality", ["stem", "hrtem"])
+def test_a_view_may_hold_no_atom(modality: str) -> None:
+    views = [micrograph(8, modality, np.random.default_rng([7, i])) for i in range(300)]
+    assert all(np.isfinite(v.image).all() and np.isfinite(v.dots).all() for v in views)
+    assert any(v.image.std() < 1e-6 for v in views)
+
+
 def test_dots_are_of_height_one_and_sit_on_columns() -> None:
     """In dark field the image is brighter under the dots than between them."""
     higher = []

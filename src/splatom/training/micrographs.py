@@ -156,8 +156,9 @@ def _hrtem(
     finite = np.exp(-2 * (np.pi * rng.uniform(0.15, 0.45) * k) ** 2)  # vibration and the information limit
     loss = rng.uniform(0, 0.12) if rng.random() < 0.5 else 0.0  # absorption
     depth = view.points[:, 2]
-    slices = np.minimum((count * (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)).astype(int), count - 1)
-    apart = float(np.ptp(depth)) / count
+    low, high = (float(depth.min()), float(depth.max())) if len(depth) else (0.0, 0.0)  # a view may hold no atom
+    slices = np.minimum((count * (depth - low) / max(high - low, 1e-9)).astype(int), count - 1)
+    apart = (high - low) / count
     onward = np.exp(-1j * np.pi * wave * apart * k**2)
     through: Any = np.ones(shape, dtype=np.complex128)
     for i in range(count):
