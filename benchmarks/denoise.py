@@ -40,6 +40,7 @@ class Bench:
     models: Path = MODELS
     weights: dict[str, Path] = field(default_factory=dict)
     variants: tuple[str, ...] = ("full", "small")
+    flips: bool = False
     modalities: tuple[Modality, ...] = MODALITIES
     specimens: tuple[str, ...] = tuple(SPECIMENS)
 
@@ -57,6 +58,8 @@ class Bench:
                 print(f"  ({fault})")
             else:
                 out[f"{name} {variant}"] = {"variant": variant}
+                if self.flips:
+                    out[f"{name} {variant}, flips"] = {"variant": variant, "flips": True}
         return out
 
 
@@ -159,7 +162,7 @@ def _table(modality: Modality, condition: Condition, rows: dict[str, dict[str, d
             for key in ("psnr", "ssim", "f1", "f1 best")
             if any(key in row[label] for row in rows.values())
         }
-        text = f"  {label:14} PSNR {figures['psnr']:6.2f} dB  SSIM {figures['ssim']:.4f}"
+        text = f"  {label:17} PSNR {figures['psnr']:6.2f} dB  SSIM {figures['ssim']:.4f}"
         if "f1" in figures:
             text += f"  F1 {figures['f1']:.3f}"
         if "f1 best" in figures:
@@ -201,6 +204,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=MODELS.parent, help="the folder of the real data")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NETWORK=FILE", help="instead of what ships")
     parser.add_argument("--variants", nargs="+", default=["full", "small"])
+    parser.add_argument("--flips", action="store_true", help="the flip ensemble, too")
     parser.add_argument("--modalities", nargs="+", default=MODALITIES, choices=MODALITIES)
     parser.add_argument("--specimens", nargs="+", default=tuple(SPECIMENS), choices=tuple(SPECIMENS))
     args = parser.parse_args()
@@ -209,8 +213,9 @@ def main() -> None:
         return
     weights = {name: Path(file) for name, _, file in (w.partition("=") for w in args.weights)}
     bench = Bench(
-        args.cache, args.shared / "models", weights, tuple(args.variants), tuple(args.modalities), tuple(args.specimens)
-    )
+        args.cache, args.shared / "models", weights, tuple(args.variants), args.flips, tuple(args.modalities),
+        tuple(args.specimens),
+    )  # fmt: skip
     chosen = args.parts or ["simulated", "real", "chain", "speed"]
     if "quick" in chosen:
         simulated(replace(bench, specimens=QUICK), slice(1, 3), noise=False)
