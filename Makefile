@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 DISPLAYED := bash scripts/with-display.sh
 VIRTUAL := bash scripts/with-display.sh --virtual
-PYTEST := $(VIRTUAL) $(BIN)/python -m pytest -p no:xvfb --cov=splatom --cov-report=term:skip-covered
+PYTEST := $(VIRTUAL) $(BIN)/python -m pytest -p no:xvfb --cov=splatom --cov-report=term:skip-covered --durations=25
 
 .PHONY: help setup demo test test-all lint docs bench screenshots wheels-gpu clean
 

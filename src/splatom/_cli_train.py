@@ -48,9 +48,15 @@ def run_train(args: argparse.Namespace, params: Any) -> None:
         )
         sys.stderr.write(f"{line}; {told}\n")
 
-    card = train_network(
-        args.network, args.output, params, seed=args.seed, device=choose_device(args.device),
-        checkpoint=args.checkpoint, resume=args.resume, report=(lambda progress: None) if args.quiet else say,
-    )  # fmt: skip
+    if args.resume and not any(args.checkpoint.glob(f"{args.network}-*.state")) and not args.quiet:
+        sys.stderr.write(f"no checkpoint in {args.checkpoint}: starting afresh\n")
+    try:
+        card = train_network(
+            args.network, args.output, params, seed=args.seed, device=choose_device(args.device),
+            checkpoint=args.checkpoint, resume=args.resume, report=(lambda progress: None) if args.quiet else say,
+        )  # fmt: skip
+    except RuntimeError as exc:  # torch's word for a device that is out of memory, among others
+        line = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise ValueError(f"{line} (a smaller --batch, --variant small or --device cpu needs less)") from exc
     if not args.quiet:
         sys.stderr.write(f"{args.output}: {card.network} {card.variant}, {card.steps:,} steps; card beside it\n")

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 import splatom
 from splatom import _cli_calibrate
 from splatom._cli_train import add_train, run_train
-from splatom.data import MethodParams
+from splatom.data import MethodParams, TiltSeries
 from splatom.jobs import Job, JobError, Outcome, Task, perform, prepared
 from splatom.methods import GROUPS, Method, find
 from splatom.options import fault_text, field_kind, from_text, option_name, to_text
@@ -265,6 +265,8 @@ def _run_method(method: Method, args: argparse.Namespace) -> int:
     _check_place(args.output, args.report, args.recipe)
     kind = "series" if method.group in ("prepare", "interpolate", "reconstruct") else None
     data = load_input(args.input, kind, _given(args))
+    if method.group == "denoise" and not isinstance(data, TiltSeries):
+        raise _Fault(f"{args.input}: holds no tilt series and no image, and only these are denoised")
     task = Task(
         method.group, method.name, params, data, choose_device(args.device), args.seed,
         None if args.checkpoint is None else str(args.checkpoint), args.checkpoint_every, args.resume,

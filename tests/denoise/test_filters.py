@@ -98,6 +98,7 @@ BAD = {
     "constant zero": np.zeros((40, 50)),
     "one pixel": np.array([[3.0]]),
     "one row": np.random.default_rng(0).normal(size=(1, 60)),
+    "one column": np.random.default_rng(0).normal(size=(60, 1)),
     "smaller than a tile": np.random.default_rng(0).normal(5, 1, (5, 3)),
     "saturated": np.minimum(lattice() * 3 + np.random.default_rng(0).normal(0, 0.1, (96, 80)), 1),
     "16 bits": np.random.default_rng(0).integers(0, 65_536, (40, 50)),
@@ -165,6 +166,14 @@ def test_a_single_image_is_denoised_on_its_own_scale(tmp_path: Path, capsys, kin
     assert json.loads((tmp_path / "r.json").read_text())["decisions"]["sigma_px"] > 0
 
 
+@pytest.mark.parametrize("contrast", ["adf", "bf"])
+def test_the_keys_of_an_image_are_those_of_the_answer(tmp_path: Path, capsys, contrast: str) -> None:
+    np.savez(tmp_path / "in.npz", image=noisy(1).projections[0], pixel_size=0.02, contrast=contrast)
+    assert call(capsys, "denoise", "median", tmp_path / "in.npz", tmp_path / "out.npz")[0] == 0
+    with np.load(tmp_path / "out.npz") as answer:
+        assert set(answer) == {"image", "pixel_size", "contrast"} and str(answer["contrast"]) == contrast
+
+
 @pytest.mark.parametrize("suffix", ["tif", "mrc"])
 def test_an_image_may_be_written_as_one(tmp_path: Path, capsys, suffix: str) -> None:
     np.savez(tmp_path / "in.npz", image=noisy(1).projections[0], pixel_size=0.02)
@@ -174,7 +183,7 @@ def test_an_image_may_be_written_as_one(tmp_path: Path, capsys, suffix: str) -> 
     assert back.pixel_size == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("fault", ["colour picture", "colour TIFF", "NaN", "even size"])
+@pytest.mark.parametrize("fault", ["colour picture", "colour TIFF", "NaN", "even size", "volume"])
 def test_what_cannot_be_denoised_is_refused_in_one_line(tmp_path: Path, capsys, fault: str) -> None:
     import tifffile
 
@@ -184,6 +193,8 @@ def test_what_cannot_be_denoised_is_refused_in_one_line(tmp_path: Path, capsys, 
         Image.fromarray(colours).save(source)
     elif fault == "colour TIFF":
         tifffile.imwrite(source := tmp_path / "in.tif", colours, photometric="rgb")
+    elif fault == "volume":
+        np.savez(source := tmp_path / "in.npz", volume=np.ones((9, 9, 9), np.float32), voxel_size=0.1)
     else:
         image = np.where(np.arange(40) == 3, np.nan if fault == "NaN" else 0, np.ones((30, 40)))
         np.savez(source := tmp_path / "in.npz", image=image)
@@ -191,7 +202,7 @@ def test_what_cannot_be_denoised_is_refused_in_one_line(tmp_path: Path, capsys, 
     status, err = call(capsys, *words, source, tmp_path / "out.npz", *more)
     assert status == 1
     assert err.count("\n") == 1
-    assert err.startswith("splatom: error: ")
+    assert err.startswith("splatom: error: ") and "Error:" not in err
     assert not (tmp_path / "out.npz").exists()
 
 

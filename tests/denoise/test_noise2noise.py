@@ -138,7 +138,7 @@ def test_no_repeats_are_told_where_they_are_asked_for() -> None:
         run("denoise", "noise2noise", noisy(2), learn_from="repeats", **QUICK)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (20, 20)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (3, 50), (20, 20)])
 def test_small_and_constant_images_come_out_whole(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).normal(5, 1, (1, *shape)).astype(np.float32)
     out = run("denoise", "noise2noise", noisy(1).with_(projections=image), **QUICK).projections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,19 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path: Path)
         assert torch.equal(a, b)
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("junk")
+    budget, nothing = Budget(steps=1), {"validate": lambda net: {}, "checkpoint": tmp_path / "state"}
+    with pytest.raises(ValueError, match="state: no state of this network"):
+        train(_net(), _batch, denoising_loss, budget, resume=True, **nothing)
+
+
+def test_processes_that_make_images_may_be_spawned() -> None:
+    """Windows, macOS and Python 3.14 hand them the stream pickled."""
+    batch = stream("sfin", 3)
+    assert torch.equal(pickle.loads(pickle.dumps(batch))(1)[0], batch(1)[0])
+
+
 def test_ctrl_c_leaves_what_was_learnt() -> None:
     def tick() -> None:
         raise KeyboardInterrupt
@@ -138,6 +152,9 @@ def test_the_command_writes_weights_card_and_log(tmp_path: Path) -> None:
 def test_wrong_names_of_files_and_networks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "sfin", str(tmp_path / "out.pt"), "--steps", "1"]) == 1
     assert "safetensors" in capsys.readouterr().err
+    (tmp_path / "folder.safetensors").mkdir()
+    assert main(["train", "sfin", str(tmp_path / "folder.safetensors"), "--steps", "1"]) == 1
+    assert "is a folder" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_:
         main(["train", "nonsense", str(tmp_path / "out.safetensors")])
     assert exit_.value.code == 2
@@ -149,7 +166,8 @@ def test_own_noise_is_what_the_simulation_adds(tmp_path: Path) -> None:
     clean = 10 + np.cos(2 * np.pi * x / 11) * np.cos(2 * np.pi * y / 11)
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "a.npz", image=(clean + rng.normal(scale=1.5, size=clean.shape)).astype(np.float32))
-    own = own_images("stem", tmp_path / "a.npz", None)
+    (tmp_path / "notes.txt").write_text("not an image, and no matter")
+    own = own_images("stem", tmp_path, None)
     measured = own.measured[0]
     assert measured.contrast == pytest.approx(clean.std(), rel=0.2)
     image, noisy = own.noisy(rng.normal(size=(64, 64)), np.random.default_rng(1))

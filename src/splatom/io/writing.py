@@ -76,7 +76,8 @@ def _series_npz(path: Path, series: TiltSeries) -> None:
         arrays = {"image": series.projections[0]}
         if series.pixel_size is not None:
             arrays["pixel_size"] = np.float64(series.pixel_size)
-        if series.contrast != "adf" and series.provenance.loading.get("contrast_from") in ("file", "user"):
+        origin = series.provenance.loading.get("contrast_from")
+        if origin == "file" or (origin == "user" and series.contrast != "adf"):
             arrays["contrast"] = np.str_(series.contrast)
     else:
         arrays = {"projections": series.projections, **series_fields(series)}

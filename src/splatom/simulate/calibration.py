@@ -35,6 +35,7 @@ __all__ = ["Calibration", "calibrate", "outside"]
 
 _SMALLEST = 64
 _MOST_IMAGES = 16
+_MOST_PIXELS = 2**24  # in all; some 180 bytes each
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def calibrate(
     Parameters
     ----------
     images : array (n, rows, columns) or (rows, columns)
-        As recorded: filtered or interpolated images have filtered noise. Of more than 16, 16 evenly spaced are used.
+        As recorded: filtered or interpolated images have filtered noise. Of more than 16 (fewer
+        where they are larger than 1024², 2 at least), as many evenly spaced are used; constant ones are left out.
     kind : {'stem', 'hrtem'}
         STEM: offsets of scan lines that grow with the gradient and may change along a line. HRTEM: one offset for each
         line, of camera columns unless `lines` says otherwise.
@@ -201,14 +203,16 @@ def _checked(images: ArrayLike) -> Array:
     if min(stack.shape[1:]) < _SMALLEST:
         size = f"{stack.shape[1]} × {stack.shape[2]}"
         raise ValueError(f"images of {size} pixels: noise is measured on {_SMALLEST} × {_SMALLEST} or more")
-    if len(stack) > _MOST_IMAGES:
-        stack = stack[np.linspace(0, len(stack) - 1, _MOST_IMAGES).round().astype(int)]
+    most = min(_MOST_IMAGES, max(2, _MOST_PIXELS // stack[0].size))
+    if len(stack) > most:
+        stack = stack[np.linspace(0, len(stack) - 1, most).round().astype(int)]
     stack = stack.astype(np.float64)
     if not np.isfinite(stack).all():
         raise ValueError("the images hold values that are not finite (NaN); clean them first")
-    if (stack.std(axis=(1, 2)) <= 1e-9 * np.abs(stack).max(axis=(1, 2))).any():
-        raise ValueError("an image is constant: there is no noise to measure")
-    return stack
+    blank = stack.std(axis=(1, 2)) <= 1e-9 * np.abs(stack).max(axis=(1, 2))
+    if blank.all():
+        raise ValueError("the images are constant: there is no noise to measure")
+    return stack[~blank] if blank.any() else stack
 
 
 def _saturated(image: Array) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
     from splatom.training.own import Own
 
-__all__ = ["MODALITY", "denoising_loss", "stream", "validation"]
+__all__ = ["MODALITY", "SMALLEST", "denoising_loss", "stream", "validation"]
 
 MODALITY: dict[str, Modality] = {"scgn": "hrtem", "sfin": "stem"}
 
 # Edge in pixels and number of images of a batch: many sizes, so that the frequency branch learns no single one.
 _SIZES = ((80, 10), (112, 5), (144, 3))
+SMALLEST = min(size for size, _ in _SIZES)
 _HELD_OUT = 2**32  # seeds of the validation's images; training's are below
 
 
@@ -49,15 +51,25 @@ def stream(
     own : Own, optional
         What a user's own images add.
     """
-    import torch
+    return _Stream(network, seed, scale, own)
 
-    def batch(index: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng([seed, index])
+
+@dataclass(frozen=True)
+class _Stream:
+    """What :func:`stream` returns; no closure, since processes that make images are handed it pickled."""
+
+    network: str
+    seed: int
+    scale: int
+    own: Own | None
+
+    def __call__(self, index: int) -> tuple[Tensor, Tensor]:
+        import torch
+
+        rng = np.random.default_rng([self.seed, index])
         size, count = _SIZES[int(rng.integers(len(_SIZES)))]
-        pairs = [pair(size, MODALITY[network], rng, own) for _ in range(count * scale)]
+        pairs = [pair(size, MODALITY[self.network], rng, self.own) for _ in range(count * self.scale)]
         return torch.from_numpy(np.stack([p[0] for p in pairs])), torch.from_numpy(np.stack([p[1] for p in pairs]))
-
-    return batch
 
 
 def validation(network: str, *, count: int = 48, size: int = 128) -> Callable[[nn.Module], dict[str, float]]:

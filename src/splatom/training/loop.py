@@ -133,7 +133,7 @@ def train(
     Raises
     ------
     ValueError
-        If the loss is not finite ten steps in a row.
+        If the loss is not finite ten steps in a row, or the checkpoint is damaged or another network's.
     """
     import torch
 
@@ -141,10 +141,13 @@ def train(
     optimiser = torch.optim.AdamW(net.parameters(), lr=budget.rate, weight_decay=1e-4)
     average, step, before = _Average(net), 0, 0.0
     if resume and checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.state, step, before = state["average"], state["step"], state["seconds"]
+        try:
+            state = torch.load(checkpoint, map_location=device, weights_only=True)
+            net.load_state_dict(state["net"])
+            optimiser.load_state_dict(state["optimiser"])
+            average.state, step, before = state["average"], state["step"], state["seconds"]
+        except Exception as exc:  # torch raises many kinds, a damaged file even KeyError
+            raise ValueError(f"{checkpoint}: no state of this network, or damaged; start without --resume") from exc
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 0.03
@@ -153,6 +156,8 @@ def train(
     spent = budget.spent(step, before)
     interrupted = False
     try:
+        if spent >= 1:  # nothing is left to do: its figures are told all the same
+            report(Progress(step, before, 1.0, float("nan"), validate(_evaluated(net, average))))
         while spent < 1:
             rate = budget.rate * min(1.0, (step + 1) / _WARM) * (0.5 * (1 + math.cos(math.pi * min(spent, 1))) + 1e-3)
             for group in optimiser.param_groups:
@@ -199,9 +204,11 @@ def _stream(batch: Callable[[int], Batch], first: int, workers: int) -> Iterator
     if not workers:
         yield from map(batch, count(first))
         return
+    import torch
     from torch.utils.data import DataLoader
 
-    yield from DataLoader(_Endless(batch), sampler=count(first), batch_size=None, num_workers=workers, pin_memory=True)  # type: ignore[arg-type]
+    pin = torch.cuda.is_available()
+    yield from DataLoader(_Endless(batch), sampler=count(first), batch_size=None, num_workers=workers, pin_memory=pin)  # type: ignore[arg-type]
 
 
 class _Endless:

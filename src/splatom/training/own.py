@@ -68,7 +68,7 @@ class Own:
 
 def _images(folder: Path) -> list[NDArray[np.float64]]:
     from splatom.data import TiltSeries
-    from splatom.io import read
+    from splatom.io import AnglesMissing, read, suffixes
 
     files = (
         sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
@@ -77,10 +77,15 @@ def _images(folder: Path) -> list[NDArray[np.float64]]:
     )
     found: list[NDArray[np.float64]] = []
     for file in files:
+        if folder.is_dir() and file.suffix.lower() not in suffixes():
+            continue  # notes, thumbnails, angles beside a stack
         try:
             value = read(file, kind="image")
         except ValueError:
-            value = read(file)
+            try:
+                value = read(file)
+            except AnglesMissing as missing:  # noise needs no angles, so any will do
+                value = read(file, angles=[float(i) for i in range(missing.n_tilts)])
         if isinstance(value, TiltSeries):
             found += [np.asarray(image, dtype=np.float64) for image in value.projections]
     if not found:

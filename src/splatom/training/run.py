@@ -103,21 +103,27 @@ def train_network(
 
     if network not in NETWORKS:
         raise ValueError(f"no network '{network}' to train; there are {', '.join(NETWORKS)}")
+    if out.is_dir():
+        raise ValueError(f"{out}: is a folder; give a file's name")
     torch.manual_seed(seed)
     architecture: dict[str, Any] = {}
+    variant: str = params.variant
     if params.start is None:
         net = build(network, params.variant)
     else:
         at = None if params.start == "shipped" else Path(params.start)
         net, before = load(network, params.variant if at is None else "auto", at)
-        architecture = before.architecture
+        architecture, variant = before.architecture, before.variant
     own: Own | None = None
     if params.images is not None or params.clean is not None:
         own = own_images(denoisers.MODALITY[network], params.images, params.clean)
+        if own.clean and max(min(image.shape) for image in own.clean) < denoisers.SMALLEST:
+            side = denoisers.SMALLEST
+            raise ValueError(f"{params.clean}: no image of {side} × {side} pixels or more, which scenes are cut from")
     state = None
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
-        state = checkpoint / f"{network}-{params.variant}.state"
+        state = checkpoint / f"{network}-{variant}.state"
     log = out.with_suffix(".jsonl")
     if not resume:
         log.unlink(missing_ok=True)
@@ -148,7 +154,7 @@ def train_network(
     data = "streamed simulated images" if own is None else "streamed simulated images and the user's own"
     card = Card(
         network,
-        params.variant,
+        variant,
         architecture=architecture,
         data=f"{data} ({denoisers.MODALITY[network]}; splatom.training)",
         seed=seed,

@@ -187,9 +187,10 @@ def save(path: Path, net: nn.Module, card: Card) -> Card:
     Raises
     ------
     WeightsError
-        If a weight is not finite in half precision.
+        If a weight is not finite in half precision, or the file cannot be written.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {k: v.detach().cpu() for k, v in net.state_dict().items()}
@@ -198,6 +199,12 @@ def save(path: Path, net: nn.Module, card: Card) -> Card:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(f"{path}: the weights '{name}' are not finite; train with a lower rate")
     card = replace(card, architecture=card.architecture or _arguments(card.network, card.variant))
-    save_file(state, path, {"card": json.dumps(asdict(card))})
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        save_file(state, aside, {"card": json.dumps(asdict(card))})
+        aside.replace(path)
+    except (SafetensorError, OSError) as exc:
+        aside.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({exc})") from exc
     path.with_suffix(".md").write_text(card.page(), encoding="utf-8")
     return card

@@ -88,11 +88,13 @@ def learn(
     """
     import torch
 
-    from splatom.jobs.errors import Stopped
+    from splatom.jobs.errors import JobError, Stopped
 
     rng = np.random.default_rng(job.seed)
     many = 24 if material.repeats or material.blind == "pixel" else 64
     proof = material.batch(np.random.default_rng(job.seed + 1), many, held=True)
+    if not proof[2].any():
+        raise JobError("too few measured pixels to learn from: none is left to hold out for the validation")
     net.to(job.device)
     average = copy.deepcopy(net).eval()
     best = Learning(copy.deepcopy(average))

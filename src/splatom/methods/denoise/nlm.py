@@ -55,4 +55,4 @@ def run(series: TiltSeries, job: Job[NlmParams]) -> TiltSeries:
         )  # fmt: skip
         return scale.inverse(out)
 
-    return denoised(series, job, averaged, Tiling(192, 2 * (p.distance + p.patch // 2 + 1)))
+    return denoised(series, job, averaged, Tiling(192, 2 * (p.distance + p.patch // 2 + 1), multiple=2))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Noise2noiseParams", "run"]
 
+_SMALLEST = 8  # px along a side; of less, no pixels are left to hold out
 _UNLIKE = 3.0  # frames that differ by more than this times their noise do not show the same
 _LINES = 0.04  # share of the noise's variance from which lines are hidden whole
 
@@ -65,6 +66,9 @@ def run(series: TiltSeries, job: Job[Noise2noiseParams]) -> TiltSeries:
     scale = material.scale
     if scale.sd == 0:
         job.note(decision="nothing to learn: the images are constant")
+        return series
+    if min(series.shape[1:]) < _SMALLEST:
+        job.note(decision=f"nothing to learn: the images are smaller than {_SMALLEST} pixels, and stay as they are")
         return series
     tiling = network_tiling()
     tiles = len(series) * tiling.count(series.shape[1:])
