@@ -68,7 +68,7 @@ def run_network(
     p = job.params
     net, card = loaded(network, p.variant, p.weights)
     job.note(network=f"{network} {card.variant}", weights=str(p.weights or "shipped"))
-    scale = Scale.of(series, sign)
+    scale = Scale.of(series, sign, job.check)
     if scale.spikes:
         job.note(spikes=f"{scale.spikes} lone pixels far out of range do not count; 'prepare clean' removes them")
     lines = lines_of(series, native, p.lines, job)

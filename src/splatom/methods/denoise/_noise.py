@@ -84,6 +84,6 @@ def scaled(series: TiltSeries, noise: float | None, job: Job[Any]) -> tuple[Scal
     from splatom.methods.denoise._scale import Scale
 
     found = noise_of(sample(series)) if noise is None else noise
-    scale = Scale.of(series)
+    scale = Scale.of(series, check=job.check)
     job.note(noise=float(f"{found:.4g}"))
     return scale, max(found / (scale.sd or 1.0), 1e-4)

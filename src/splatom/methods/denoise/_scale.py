@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,20 @@ class Scale:
     spikes: int = 0
 
     @classmethod
-    def of(cls, series: TiltSeries, sign: int = 1) -> Scale:
-        """Measure the scale of a series; one that is constant has ``sd`` 0. A part of a series may say the whole's."""
+    def of(cls, series: TiltSeries, sign: int = 1, check: Callable[[], None] = lambda: None) -> Scale:
+        """Measure the scale of a series; one that is constant has ``sd`` 0. A part of a series may say the whole's.
+
+        ``check`` is called before every tilt, several times each: it takes minutes on the largest series.
+        """
         whole = series.provenance.loading.get("scale_of_whole")
         if whole is not None:
             return cls(float(whole["mean"]), float(whole["sd"]), sign)
-        scale = cls(*_moments(series, None), sign)
+        mean, sd, _ = _moments(series, None, check)
+        scale = cls(mean, sd, sign)
         for _ in range(3):  # a large spike hides smaller ones
             if scale.sd == 0:
                 break
-            mean, sd, spikes = _moments(series, scale)
+            mean, sd, spikes = _moments(series, scale, check)
             before, scale = scale.spikes, cls(mean, sd, sign, spikes)
             if spikes == before:
                 break
@@ -67,11 +72,12 @@ class Scale:
         return out
 
 
-def _moments(series: TiltSeries, known: Scale | None) -> tuple[float, float, int]:
+def _moments(series: TiltSeries, known: Scale | None, check: Callable[[], None]) -> tuple[float, float, int]:
     """Mean, standard deviation and the number of pixels left out, in two passes of float64."""
     first = float(series.projections.flat[0])  # sums of differences keep the digits of a small spread on a large ground
     count, total, square, spikes = 0, 0.0, 0.0, 0
     for i, image in enumerate(series.projections):
+        check()
         keep = np.ones(image.shape, bool) if series.mask is None else series.mask[i].copy()
         if known is not None:
             lone, _ = _spikes((image - np.float32(known.mean)) / np.float32(known.sd))

@@ -147,7 +147,7 @@ def _material(series: TiltSeries, job: Job[Noise2noiseParams], sign: int) -> Mat
     job.note(learnt_from=kind, noise_shared_by_rows=round(rows, 3), noise_shared_by_columns=round(columns, 3))
     side = min(p.patch, max(32, *series.shape[1:]))
     return Material(
-        images, series.mask, use, Scale.of(series, sign), kind == "columns",
+        images, series.mask, use, Scale.of(series, sign, job.check), kind == "columns",
         "lines" if kind in ("rows", "columns") else "pixel", p.radius, repeats if kind == "repeats" else [], side,
     )  # fmt: skip
 
