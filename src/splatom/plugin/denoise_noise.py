@@ -47,7 +47,7 @@ def measure(group: str, name: str, data: Images, job: Any) -> Calibration:
     from splatom.simulate.calibration import calibrate
 
     try:
-        return calibrate(data.images, kind=data.kind, lines=data.lines)  # type: ignore[arg-type]
+        return calibrate(data.images, kind=data.kind, lines=data.lines, tick=job.check)  # type: ignore[arg-type]
     except ValueError as fault:
         raise JobError(str(fault)) from fault
 

@@ -25,7 +25,7 @@ from splatom.simulate._pieces import background_of, course_of, pieces_of, power_
 from splatom.simulate.noise import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -86,6 +86,7 @@ def calibrate(
     kind: Literal["stem", "hrtem"] = "stem",
     lines: Literal["rows", "columns", "auto"] = "auto",
     repeats: bool | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Calibration:
     """Find the noise in images.
 
@@ -101,6 +102,8 @@ def calibrate(
         Which way the lines run; by default whichever way the noise is.
     repeats : bool, optional
         Whether the images are registered repeats of one field; by default whether they look alike.
+    tick : callable, optional
+        Called before every image; what it raises ends the calibration.
 
     Returns
     -------
@@ -127,7 +130,11 @@ def calibrate(
         parts, saturated = parts.transpose(0, 2, 1), saturated.transpose(0, 2, 1)
         mean = None if mean is None else mean.T
     offsets = kind == "hrtem"
-    pieces = [pieces_of(part, mean, bad, offsets) for part, bad in zip(parts, saturated, strict=True)]
+    pieces = []
+    for part, bad in zip(parts, saturated, strict=True):
+        if tick is not None:
+            tick()
+        pieces.append(pieces_of(part, mean, bad, offsets))
 
     curves: dict[str, Array] = {}
     blur = float(np.median([p.floor.blur for p in pieces]))
