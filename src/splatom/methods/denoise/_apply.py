@@ -30,6 +30,7 @@ def denoised(
     *,
     transpose: bool = False,
     is_map: bool = False,
+    after: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]] | None = None,
     begin: int = 0,
 ) -> TiltSeries:
     """Apply a function to every tilt, tile by tile.
@@ -49,6 +50,8 @@ def denoised(
     is_map : bool
         Whether the result is a map with its own scale and zero ground, no image. An image keeps its tilt's mean, by an
         offset: a mean over all pixels is known far better than any denoiser's bias.
+    after : callable, optional
+        Gets a whole tilt before and after, and returns what it makes of them; not asked for a map.
     begin : int
         Steps that the job has made before. If it was stopped in them, nothing asks again: their result is applied to
         all tilts.
@@ -87,6 +90,8 @@ def denoised(
                 given = np.ascontiguousarray(image.T) if transpose else image
                 new = tiling.run(function, given, between)
                 new = new.T if transpose else new
+                if after is not None and not is_map:
+                    new = after(image, new)
                 new = new if is_map else matched(new, image, seen)
                 out[i] = new if seen is None else np.where(seen, new, 0 if is_map else series.projections[i])
             elif is_map:

@@ -38,6 +38,10 @@ class NetworkParams(MethodParams):
         "auto", "Network", "auto is the full one where its weights ship; the small one suits a laptop's CPU."
     )
     flips: bool = option(False, "Flip ensemble", "Average over the four flips: a little better, four times the work.")
+    order: bool = option(
+        True, "Keep order", "Give back what stands out of the removed part's spectrum: a lattice that the network did "
+        "not know. It can do no more than undo what the network did.", advanced=True,
+    )  # fmt: skip
     lines: Literal["auto", "rows", "columns"] = option(
         "auto", "Lines run along", "Direction of line noise in the images; auto: from the scan and the turns since.",
         advanced=True,
@@ -63,6 +67,7 @@ def run_network(
     """
     from splatom.methods.denoise._apply import denoised
     from splatom.methods.denoise._lines import lines_of
+    from splatom.methods.denoise._order import order_kept
     from splatom.methods.denoise._scale import Scale
 
     p = job.params
@@ -80,8 +85,9 @@ def run_network(
     function = predictor(net, scale, job.device, channel, flips=p.flips, pool=pool)
     with interruptible(net, job.check):
         out = denoised(
-            series, job, function, network_tiling(pool), transpose=lines != native, is_map=p.output == "detect"
-        )
+            series, job, function, network_tiling(pool), transpose=lines != native, is_map=p.output == "detect",
+            after=order_kept if p.order else None,
+        )  # fmt: skip
     return out.with_(contrast="adf") if p.output == "detect" else out
 
 
