@@ -1,0 +1,76 @@
+"""Interpolation that knows the tilt axis."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Literal
+
+from splatom.data import TiltSeries, option
+from splatom.methods.interpolate._fill import FillParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from splatom.jobs import Job
+    from splatom.methods.interpolate._neighbours import Pair
+    from splatom.methods.interpolate._plan import Place
+
+__all__ = ["SinogramParams", "run"]
+
+_DOUBT = 0.05
+
+
+class SinogramParams(FillParams):
+    """Sinogram: a quick reconstruction, projected again, mends what linear interpolation blurs.
+
+    Tilts about a known axis are no video: every row of pixels is a sinogram of one slice, in which a point moves on a
+    sine. A reconstruction by total variation of the measured tilts is projected to the new angles, and what it cannot
+    explain of the neighbours is interpolated linearly and added, without its noise. Then it is blended with the plain
+    linear tilt, by a share that the series itself tells: the one at which every second tilt is best predicted from the
+    others. So it is never far worse than linear, whatever the alignment is like. After the
+    iterative reconstruction-reprojection of M. Nassi et al., IEEE Trans. Biomed. Eng. 29, 333 (1982); total variation,
+    the interpolated rest, the blend and its share are ours. New tilts hold no more than the reconstruction knows: they help the eye and methods without a prior of
+    their own, not 'reconstruct tv'.
+    """
+
+    method: Literal["sinogram"] = "sinogram"
+    passes: int = option(60, "Passes", "Passes of the reconstruction.", ge=1, le=1000, advanced=True)
+    share: float | None = option(
+        None, "Share", "Share of the reprojection in the result, the rest being linear; empty: from the series.",
+        ge=0, le=1, advanced=True,
+    )  # fmt: skip
+
+
+def run(series: TiltSeries, job: Job[SinogramParams]) -> TiltSeries:
+    """Return the series with its gaps filled."""
+    from splatom.methods.interpolate._fill import filled, planned
+    from splatom.methods.interpolate._plan import sources
+    from splatom.methods.interpolate._reprojected import blended, reprojected, trust
+
+    planned_tilts = planned(series, job)
+    places = planned_tilts.places
+    if not places:
+        return filled(series, job, planned_tilts, lambda place, pair: pair.blend(place.t))
+    passes, share = job.params.passes, job.params.share
+    before = passes * (2 if share is None else 1)
+    steps = count(1)
+
+    def tick() -> None:
+        job.tick(min(next(steps), before), before + len(places))
+
+    if share is None:
+        found = trust(series, job, passes, tick)
+        share = 1.0 if found is None else found
+        job.note(reprojection_share=round(share, 3))
+        if share < _DOUBT:
+            job.note(doubt="a reconstruction predicts held-out tilts no better than linear: check axis and alignment")
+    views = reprojected(series, sources(series), places, job, passes, tick)
+    numbers = {id(place): k for k, place in enumerate(places)}
+    kept = share
+
+    def predict(place: Place, pair: Pair) -> NDArray[np.float32]:
+        # Outside the measured range linear has nothing to say.
+        return blended(views, kept if 0 < place.t < 1 else 1.0, numbers[id(place)], place, pair)
+
+    return filled(series, job, planned_tilts, predict, begin=before)
