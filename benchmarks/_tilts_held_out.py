@@ -63,11 +63,14 @@ class Cluster:
 CLUSTERS = {
     "iridium": Cluster("Ir", "decahedron", (3, 3, 1), 17.0, 3),
     "aluminium": Cluster("Al", "octahedron", (7, 2), 31.0, 3),
-    "ytterbium": Cluster("Yb", "icosahedron", (4,), 52.0, 4),
-    "xenon": Cluster("Xe", "octahedron", (6, 1), 71.0, 4),
+    "ytterbium": Cluster("Yb", "decahedron", (2, 3, 1), 52.0, 3),
+    "xenon": Cluster("Xe", "icosahedron", (4,), 71.0, 4),
 }
-# Even angles serve gaps of 2, 4, … 12°, odd ones the others.
-PLAN = (("iridium", 0), ("aluminium", 0), ("ytterbium", 0), ("iridium", 1), ("xenon", 0), ("aluminium", 1))
+# First angle and step: multiples of 4° serve gaps of 4, 8 and 12°, of 2° all even ones.
+PLAN = (
+    ("iridium", 0, 2), ("ytterbium", 0, 4), ("aluminium", 0, 4), ("iridium", 1, 2), ("xenon", 0, 4),
+    ("ytterbium", 2, 4), ("aluminium", 2, 4), ("xenon", 2, 4), ("ytterbium", 1, 2), ("aluminium", 1, 2),
+)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ atoms
@@ -116,7 +119,7 @@ def view(cluster: Cluster, degrees: float) -> dict[Probe, Images]:
     seen = np.stack([x * np.cos(t) - z * np.sin(t), y, x * np.sin(t) + z * np.cos(t)], axis=1)
     side = cluster.windows * WINDOW
     middle = (side - 1) / 2 * PIXEL
-    atoms.positions = seen + [middle, middle, 1.5 - seen[:, 2].min()]
+    atoms.positions = seen + np.array([middle, middle, 1.5 - seen[:, 2].min()])
     atoms.cell, atoms.pbc = [side * PIXEL, side * PIXEL, float(np.ptp(seen[:, 2])) + 3.0], True
     orders, waves = _through(atoms, side, cluster.windows)
     edge = (SIZE - side) // 2
@@ -157,7 +160,7 @@ def _through(atoms: ase.Atoms, side: int, windows: int) -> tuple[NDArray[np.int6
 def _scanned(
     waves: NDArray[np.complex64], orders: NDArray[np.int64], windows: int, aperture: float, spherical: float = 0.0,
     defocus: float = 0.0,
-) -> Images:
+) -> Images:  # fmt: skip
     """Return what the ring detects for the probe at every pixel (PRISM: Ophus 2017), as a fraction of the beam.
 
     The probe at p is Σ_n c_n exp(−2πi n·p / w) S_n(x) within a window of width w about p. Over the places of p this
@@ -214,18 +217,22 @@ def _path(cache: Path, name: str, degrees: int) -> Path:
 
 
 def series(name: str, probe: Probe, cache: Path) -> TiltSeries | None:
-    """Return the finest complete series there is, −60° to 60° in steps of 1° or 2°, brightest pixel 1; or None."""
+    """Return the finest complete series there is, −60° to 60° in steps of 1°, 2° or 4°, brightest pixel 1; or None.
+
+    Images are as large as the cell: 72² or 96² pixels.
+    """
     from splatom.data import TiltSeries
     from splatom.geometry import ViewGeometry
 
-    for step in (1, 2):
+    for step in (1, 2, 4):
         angles = np.arange(-LAST, LAST + 1, step)
         if all(_path(cache, name, abs(a)).exists() for a in angles):
             images = []
             for a in angles:
                 with np.load(_path(cache, name, abs(a))) as file:
                     images.append(file[probe] if a >= 0 else file[probe][::-1, ::-1])
-            stack = np.stack(images)
+            edge = (SIZE - CLUSTERS[name].windows * WINDOW) // 2
+            stack = np.stack(images)[:, edge : SIZE - edge, edge : SIZE - edge]
             return TiltSeries(stack / stack.max(), ViewGeometry.single_axis(angles.astype(float)), PIXEL / 10)
     return None
 
@@ -234,8 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", type=Path)
     args = parser.parse_args()
-    for name, odd in PLAN:
-        for degrees in range(odd, LAST + 1, 2):
+    for name, first, step in PLAN:
+        for degrees in range(first, LAST + 1, step):
             path = _path(args.cache, name, degrees)
             if not path.exists():
                 began = time.perf_counter()
