@@ -3,7 +3,8 @@
 The networks learn from series that are linear projections. Here electrons go through clusters of elements that the
 training lacks (Ir, Al, Yb, Xe) slice by slice: abTEM's potentials (Lobato), PRISM, 200 kV, annular detector of 45 to
 70 mrad. Each cluster is imaged by two probes: **sharp**, 35 mrad without aberrations, and **aberrated**, 25 mrad, Cs
-30 µm, defocus 5 nm. Tilts are −60° to 60° about the vertical axis, 0.35 Å pixels, no noise.
+30 µm, defocus 5 nm. Tilts are −40° to 40° about the vertical axis, pixels 0.35 Å; there
+is no noise.
 
 Half of the views suffice: a cluster has a two-fold axis, it is put along the beam at 0°, and the view at −θ is then
 that at θ turned by half a turn. In the plane the cluster is turned by some angle, so that the tilt axis is no
@@ -33,7 +34,7 @@ Images = NDArray[np.float32]
 PROBES: tuple[Probe, ...] = ("sharp", "aberrated")
 SIZE = 96  # pixels of an image
 PIXEL = 0.35  # Å
-LAST = 60  # degrees
+LAST = 40  # degrees
 WINDOW = 24  # pixels: a probe's window in PRISM, 8.4 Å
 FINE = 3  # samples of the potential per pixel
 SLICE = 4.0  # Å
@@ -66,10 +67,11 @@ CLUSTERS = {
     "ytterbium": Cluster("Yb", "decahedron", (2, 3, 1), 52.0, 3),
     "xenon": Cluster("Xe", "icosahedron", (4,), 71.0, 4),
 }
-# First angle and step: multiples of 4° serve gaps of 4, 8 and 12°, of 2° all even ones.
+# First angle, last and step: multiples of 4° serve gaps of 4, 8 and 12°, of 2° all even ones.
 PLAN = (
-    ("iridium", 0, 2), ("ytterbium", 0, 4), ("aluminium", 0, 4), ("iridium", 1, 2), ("xenon", 0, 4),
-    ("ytterbium", 2, 4), ("aluminium", 2, 4), ("xenon", 2, 4), ("ytterbium", 1, 2), ("aluminium", 1, 2),
+    ("iridium", 0, 40, 2), ("ytterbium", 0, 40, 4), ("aluminium", 0, 40, 4), ("ytterbium", 2, 38, 4),
+    ("aluminium", 2, 38, 4), ("iridium", 1, 39, 2), ("xenon", 0, 40, 4), ("xenon", 2, 38, 4), ("ytterbium", 1, 39, 2),
+    ("aluminium", 1, 39, 2),
 )  # fmt: skip
 
 
@@ -217,9 +219,9 @@ def _path(cache: Path, name: str, degrees: int) -> Path:
 
 
 def series(name: str, probe: Probe, cache: Path) -> TiltSeries | None:
-    """Return the finest complete series there is, −60° to 60° in steps of 1°, 2° or 4°, brightest pixel 1; or None.
+    """Return the finest complete series there is, in steps of 1°, 2° or 4°; None if there is none.
 
-    Images are as large as the cell: 72² or 96² pixels.
+    Images are as large as the cell, 72² or 96² pixels; the brightest pixel is 1.
     """
     from splatom.data import TiltSeries
     from splatom.geometry import ViewGeometry
@@ -227,12 +229,13 @@ def series(name: str, probe: Probe, cache: Path) -> TiltSeries | None:
     for step in (1, 2, 4):
         angles = np.arange(-LAST, LAST + 1, step)
         if all(_path(cache, name, abs(a)).exists() for a in angles):
+            edge = (SIZE - CLUSTERS[name].windows * WINDOW) // 2
             images = []
             for a in angles:
                 with np.load(_path(cache, name, abs(a))) as file:
-                    images.append(file[probe] if a >= 0 else file[probe][::-1, ::-1])
-            edge = (SIZE - CLUSTERS[name].windows * WINDOW) // 2
-            stack = np.stack(images)[:, edge : SIZE - edge, edge : SIZE - edge]
+                    image = file[probe][edge : SIZE - edge, edge : SIZE - edge]
+                images.append(image if a >= 0 else image[::-1, ::-1])
+            stack = np.stack(images)
             return TiltSeries(stack / stack.max(), ViewGeometry.single_axis(angles.astype(float)), PIXEL / 10)
     return None
 
@@ -241,8 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", type=Path)
     args = parser.parse_args()
-    for name, first, step in PLAN:
-        for degrees in range(first, LAST + 1, step):
+    for name, first, last, step in PLAN:
+        for degrees in range(first, last + 1, step):
             path = _path(args.cache, name, degrees)
             if not path.exists():
                 began = time.perf_counter()
