@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from splatom.data import TiltSeries
 
-__all__ = ["Pair", "misaligned", "neighbours", "placed"]
+__all__ = ["Pair", "misaligned", "neighbours", "placed", "with_total"]
 
 _STILL = 1e-3  # pixels: below this an image is not resampled
 _WIDEST = 256  # pixels: images are binned to this to be registered
@@ -57,6 +57,17 @@ def neighbours(series: TiltSeries, place: Place) -> Pair:
     below = np.where(saw_a, a, np.where(neither, level, b))
     above = np.where(saw_b, b, np.where(neither, level, a))
     return Pair(below, above, ~neither)
+
+
+def with_total(image: NDArray[np.float32], like: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give an image the total of another; what is added or taken lies where that one rises over its ground."""
+    missing = float(like.sum(dtype=np.float64) - image.sum(dtype=np.float64))
+    rim = np.concatenate([like[0], like[-1], like[:, 0], like[:, -1]])
+    share = np.maximum(like - np.median(rim), 0)
+    total = float(share.sum(dtype=np.float64))
+    if total <= 0:
+        return image + np.float32(missing / image.size)
+    return image + share * np.float32(missing / total)
 
 
 def placed(

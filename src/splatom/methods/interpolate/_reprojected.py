@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splatom.data import TiltSeries
-from splatom.methods.interpolate._neighbours import Pair, neighbours
+from splatom.methods.interpolate._neighbours import neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from splatom.methods.interpolate._plan import Place
     from splatom.methods.reconstruct._problem import Box
 
-__all__ = ["Reprojected", "blended", "reprojected", "trust"]
+__all__ = ["Reprojected", "reprojected"]
 
 _SMOOTH = 1.0  # px: what the reconstruction leaves is noise below this, and is not handed on
 _BYTES = 44  # per voxel, as `reconstruct tv`
 _OVERLAP = 4  # rows that slabs share
-_TRIAL_ROWS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class Reprojected:
     left: TiltSeries
     bright: NDArray[np.float32] | None
 
-    def at(self, number: int, place: Place) -> NDArray[np.float32]:
+    def __call__(self, number: int, place: Place) -> NDArray[np.float32]:
         """Return the reprojection of a place, plus the linear interpolation of what it leaves of the neighbours."""
         image = self.images[number] + neighbours(self.left, place).blend(place.t)
         if self.bright is None:
@@ -126,51 +125,3 @@ def _smoothed(images: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> ND
     known = images if mask is None else np.where(mask, images, 0)
     out: NDArray[np.float32] = ndimage.gaussian_filter(known, (0, _SMOOTH, _SMOOTH), mode="nearest")
     return out
-
-
-def trust(series: TiltSeries, job: Job[Any], passes: int, tick: Callable[[], None]) -> float | None:
-    """Return how far the reprojection is to be trusted against the linear blend, 0 to 1; None where nothing tells.
-
-    Every second angle is predicted from the others both ways, on the rows with the most contrast; the share of the
-    reprojection that fits these best (least squares) is the answer. It is measured at twice the gap, which neither
-    favours nor harms it much: on a real needle and on simulated particles it came within 0.05 dB of the best share.
-    """
-    from splatom.methods.interpolate._plan import plan, sources
-
-    part = _busiest(series[sources(series)])
-    groups = part.groups()
-    if groups.max() < 4:
-        return None
-    wanted = (groups % 2 == 1) & (groups < groups.max())
-    kept = np.flatnonzero(~wanted)
-    sparse = part[kept]
-    places = plan(sparse, angles=part.angles[wanted].tolist()).places
-    views = reprojected(sparse, np.arange(len(sparse)), places, job, passes, tick)
-    cross = power = 0.0
-    for k, place in enumerate(places):
-        frames = np.flatnonzero(wanted & (np.abs(part.angles - place.angle) < 1e-2))
-        plain = neighbours(sparse, place).blend(place.t)
-        change = views.at(k, place) - plain
-        for i in frames:
-            seen = 1.0 if part.mask is None else part.mask[i]
-            cross += float((change * (part.projections[i] - plain) * seen).sum(dtype=np.float64))
-            power += float((change * change * seen).sum(dtype=np.float64))
-    return float(np.clip(cross / power, 0.0, 1.0)) if power > 0 else None
-
-
-def _busiest(series: TiltSeries) -> TiltSeries:
-    """Cut out the rows with the most contrast where rows do not mix."""
-    g = series.geometry
-    if not g.is_single_axis or (g.shifts[:, 1] != 0).any() or series.shape[1] <= _TRIAL_ROWS:
-        return series
-    contrast = series.projections.std(axis=2).mean(axis=0)
-    first = int(np.convolve(contrast, np.ones(_TRIAL_ROWS), mode="valid").argmax())
-    rows = slice(first, first + _TRIAL_ROWS)
-    mask = None if series.mask is None else series.mask[:, rows]
-    return series.with_(projections=series.projections[:, rows], mask=mask)
-
-
-def blended(views: Reprojected, share: float, number: int, place: Place, pair: Pair) -> NDArray[np.float32]:
-    """Return the linear blend moved towards the reprojection by a share."""
-    plain = pair.blend(place.t)
-    return plain + np.float32(share) * (views.at(number, place) - plain)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from splatom.jobs import Job
     from splatom.methods.interpolate._neighbours import Pair
     from splatom.methods.interpolate._plan import Place
+    from splatom.methods.interpolate._reprojected import Reprojected
 
 __all__ = ["SinogramParams", "run"]
-
-_DOUBT = 0.05
 
 
 class SinogramParams(FillParams):
@@ -28,10 +27,11 @@ class SinogramParams(FillParams):
     sine. A reconstruction by total variation of the measured tilts is projected to the new angles, and what it cannot
     explain of the neighbours is interpolated linearly and added, without its noise. Then it is blended with the plain
     linear tilt, by a share that the series itself tells: the one at which every second tilt is best predicted from the
-    others. So it is never far worse than linear, whatever the alignment is like. After the
-    iterative reconstruction-reprojection of M. Nassi et al., IEEE Trans. Biomed. Eng. 29, 333 (1982); total variation,
-    the interpolated rest, the blend and its share are ours. New tilts hold no more than the reconstruction knows: they help the eye and methods without a prior of
-    their own, not 'reconstruct tv'.
+    others. So it is never far worse than linear, whatever the alignment is like. Each tilt has linear's total.
+
+    Source: the iterative reconstruction-reprojection of M. Nassi et al., IEEE Trans. Biomed. Eng. 29, 333 (1982);
+    total variation, the interpolated rest, the blend and its share are ours. New tilts hold no more than the
+    reconstruction knows: they help the eye, and methods without a prior of their own.
     """
 
     method: Literal["sinogram"] = "sinogram"
@@ -46,31 +46,28 @@ def run(series: TiltSeries, job: Job[SinogramParams]) -> TiltSeries:
     """Return the series with its gaps filled."""
     from splatom.methods.interpolate._fill import filled, planned
     from splatom.methods.interpolate._plan import sources
-    from splatom.methods.interpolate._reprojected import blended, reprojected, trust
+    from splatom.methods.interpolate._reprojected import reprojected
+    from splatom.methods.interpolate._trust import blended, found_share
 
-    planned_tilts = planned(series, job)
-    places = planned_tilts.places
+    order = planned(series, job)
+    places = order.places
     if not places:
-        return filled(series, job, planned_tilts, lambda place, pair: pair.blend(place.t))
+        return series.sorted()
     passes, share = job.params.passes, job.params.share
     before = passes * (2 if share is None else 1)
     steps = count(1)
 
+    def make(given: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...]) -> Reprojected:
+        return reprojected(given, used, places, job, passes, tick)
+
     def tick() -> None:
         job.tick(min(next(steps), before), before + len(places))
 
-    if share is None:
-        found = trust(series, job, passes, tick)
-        share = 1.0 if found is None else found
-        job.note(reprojection_share=round(share, 3))
-        if share < _DOUBT:
-            job.note(doubt="a reconstruction predicts held-out tilts no better than linear: check axis and alignment")
-    views = reprojected(series, sources(series), places, job, passes, tick)
+    kept = found_share(series, make, job) if share is None else share
+    views = make(series, sources(series), places)
     numbers = {id(place): k for k, place in enumerate(places)}
-    kept = share
 
     def predict(place: Place, pair: Pair) -> NDArray[np.float32]:
-        # Outside the measured range linear has nothing to say.
-        return blended(views, kept if 0 < place.t < 1 else 1.0, numbers[id(place)], place, pair)
+        return blended(views, kept, numbers[id(place)], place, pair)
 
-    return filled(series, job, planned_tilts, predict, begin=before)
+    return filled(series, job, order, predict, begin=before)
