@@ -22,13 +22,14 @@ from splatom.data import TiltSeries, Volume
 if TYPE_CHECKING:
     from interpolate import Bench
 
-SIZE = 64
+SIZE, SMALL = 64, 48  # voxels
 LAST = 66
 SPECIMENS = ("facets", "pores", "core-shell", "radial")
 GAPS = (2, 4, 6, 12)  # degrees; 1 ° is what the reference has
 MORE = {"tv": (6, 12), "denza": (6,)}  # at these gaps
 DOSES = (200.0, 0.0)  # electrons where the series is brightest; 0: no noise
-CHECKED = ("facets", "core-shell")  # TV, DenZa and the series without noise: on these
+CHECKED = ("facets", "core-shell")  # TV, DenZa, the series without noise and --quick: on these
+QUICK_GAPS = (3, 6, 12)
 SIRT = {"iterations": 100}
 
 
@@ -84,17 +85,18 @@ def groups(whole: TiltSeries, gap: int, bench: Bench) -> dict[str, TiltSeries]:
 
 def chain(bench: Bench) -> None:
     """Print a table for each dose and method: means over the specimens."""
+    size, at = (SMALL, QUICK_GAPS) if bench.quick else (SIZE, GAPS)
     for dose in DOSES:
         for method in ("sirt", *MORE):
             if dose == 0 and method != "sirt":
                 continue
-            names = SPECIMENS if method == "sirt" and dose else CHECKED
-            print(f"\n{method}, {f'{dose:g} electrons' if dose else 'no noise'}, means of {', '.join(names)}, {SIZE}³: "
+            names = SPECIMENS if method == "sirt" and dose and not bench.quick else CHECKED
+            print(f"\n{method}, {f'{dose:g} electrons' if dose else 'no noise'}, means of {', '.join(names)}, {size}³: "
                   "PSNR in dB, Chamfer and RMS distance in nm", flush=True)  # fmt: skip
-            wholes = {n: made(n, SIZE, 2 * LAST + 1, 7, dose=dose) for n in names}
+            wholes = {n: made(n, size, 2 * LAST + 1, 7, dose=dose) for n in names}
             reference = np.mean([judged(*wholes[n], method) for n in names], axis=0)
             print(f"  reference, {2 * LAST + 1} tilts: {_figures(reference)}", flush=True)
-            for gap in MORE.get(method, GAPS):
+            for gap in MORE.get(method, at):
                 _gap(method, gap, wholes, bench)
 
 

@@ -21,7 +21,7 @@ from splatom.data import TiltSeries
 from splatom.geometry import ViewGeometry
 
 BLURS = tuple(0.25 * 2 ** (k / 2) for k in range(11))  # pixels
-WEIGHTS = (0.05, 0.2, 0.8)
+WEIGHTS = (1.0, 3.0, 9.0)
 PASSES = 150
 BANDS = (0.0, 0.125, 0.25, 0.5, 1.0)  # of Nyquist's frequency
 BASELINES = ("linear", "blurred", "tv")

@@ -10,7 +10,10 @@ Half of the views suffice: a cluster has a two-fold axis, it is put along the be
 that at θ turned by half a turn. In the plane the cluster is turned by some angle, so that the tilt axis is no
 direction of the crystal.
 
-    python benchmarks/_tilts_held_out.py CACHE      makes them, one view after another: some 15 s each on one core
+As multislice takes long, there are **incoherent** series as well, −60° to 60°: abTEM's projected potentials, folded
+with the intensity of the same probes.
+
+    python benchmarks/_tilts_held_out.py CACHE    makes the multislice ones, view by view: 5 to 15 s each on a core
 """
 
 from __future__ import annotations
@@ -213,7 +216,58 @@ def _wavelength() -> float:
     return float(energy2wavelength(ENERGY))
 
 
+# ------------------------------------------------------------------------------------------------ incoherent
+def incoherent(cluster: Cluster, degrees: NDArray[np.float64]) -> dict[Probe, Images]:
+    """Return images (n, 96, 96) as the projected potential folded with the probe's intensity: no multislice.
+
+    abTEM's potential, infinite projection; the probe is |F(aperture · exp(−iχ))|².
+    """
+    import abtem
+
+    atoms = atoms_of(cluster)
+    x, y, z = atoms.positions.T
+    side, pixels = SIZE * PIXEL, SIZE * FINE
+    middle = (SIZE - 1) / 2 * PIXEL
+    k = np.fft.fftfreq(pixels, PIXEL / FINE)
+    angle = np.hypot(k[:, None], k) * _wavelength()
+    transfer = {}
+    for probe, optics in OPTICS.items():
+        phase = angle**4 * optics.get("spherical", 0) / 4 - angle**2 * optics.get("defocus", 0) / 2
+        wave = np.fft.ifft2((angle <= optics["aperture"] * 1e-3) * np.exp(-2j * np.pi / _wavelength() * phase))
+        transfer[probe] = np.fft.fft2(np.abs(wave) ** 2) / (np.abs(wave) ** 2).sum()
+    out: dict[Probe, Images] = {p: np.empty((len(degrees), SIZE, SIZE), np.float32) for p in PROBES}
+    for n, t in enumerate(np.deg2rad(degrees)):
+        seen = np.stack([x * np.cos(t) - z * np.sin(t), y, x * np.sin(t) + z * np.cos(t)], axis=1)
+        atoms.positions = seen + np.array([middle, middle, 1.5 - seen[:, 2].min()])
+        depth = float(np.ptp(seen[:, 2])) + 3.0
+        atoms.cell, atoms.pbc = [side, side, depth], True
+        potential = abtem.Potential(
+            atoms, gpts=pixels, slice_thickness=depth, projection="infinite", parametrization="lobato"
+        ).build(lazy=False)
+        spectrum = np.fft.fft2(np.asarray(potential.array).sum(axis=0))
+        for probe in PROBES:
+            out[probe][n] = np.fft.ifft2(spectrum * transfer[probe]).real[::FINE, ::FINE].T
+    return out
+
+
 # ------------------------------------------------------------------------------------------------ series
+def incoherent_series(name: str, probe: Probe, cache: Path) -> TiltSeries:
+    """Return the incoherent series, −60° to 60° in steps of 1°, made first where the cache lacks it."""
+    from splatom.data import TiltSeries
+    from splatom.geometry import ViewGeometry
+
+    path = cache / "tilts" / f"{name}-incoherent.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **incoherent(CLUSTERS[name], np.arange(61.0)))
+    with np.load(path) as file:
+        half = file[probe]
+    edge = (SIZE - CLUSTERS[name].windows * WINDOW) // 2
+    half = half[:, edge : SIZE - edge, edge : SIZE - edge]
+    stack = np.concatenate([half[:0:-1, ::-1, ::-1], half])
+    return TiltSeries(stack / stack.max(), ViewGeometry.single_axis(np.arange(-60.0, 61.0)), PIXEL / 10)
+
+
 def _path(cache: Path, name: str, degrees: int) -> Path:
     return cache / "tilts" / f"{name}-{degrees:02d}.npz"
 

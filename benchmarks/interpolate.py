@@ -1,11 +1,12 @@
 """Interpolated tilts against measured ones, and what they are worth to a reconstruction.
 
-    python benchmarks/interpolate.py [PART ...] [--cache FOLDER] [--gaps 1 2 …] [--weights FILE] [--variants full small]
+    python benchmarks/interpolate.py [PART ...] [--cache FOLDER] [--quick] [--weights FILE] [--variants full small]
 
 PART is among: tilts (multislice series of unseen clusters, see ``_tilts_held_out.py``, which makes them first; gap g:
-neighbours at θ − g and θ + g), chain (sparse series, filled or not, to volumes), needle (a real series with tilts held
-out); all of them by default. What is not there, a series or a method, is left out and said. Figures of the baselines
-are kept in ``--cache``.
+neighbours at θ − g and θ + g), incoherent (the same by projected potentials, finer), chain (sparse series, filled or
+not, to volumes), needle (a real series with tilts held out); all of them by default. ``--quick`` takes fewer gaps and
+specimens. What is not there, a series or a method, is left out and said. Figures of the baselines are kept in
+``--cache``.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from _interpolate_predict import (
     ours,
     questions,
 )
-from _tilts_held_out import CLUSTERS, PIXEL, PROBES, series
+from _tilts_held_out import CLUSTERS, PIXEL, PROBES, incoherent_series, series
 
+QUICK_GAPS = (1, 2, 4, 6, 8, 12)
+QUICK_CLUSTERS = ("aluminium", "iridium")
 Rows = dict[str, dict[str, Any]]
 
 
@@ -48,6 +51,7 @@ class Bench:
     gaps: tuple[int, ...]
     methods: dict[str, tuple[str, dict[str, Any]]]
     most: int = 8
+    quick: bool = False
 
 
 def judged(label: str, gap: float, q: Question, bench: Bench) -> Rows:
@@ -70,23 +74,24 @@ def judged(label: str, gap: float, q: Question, bench: Bench) -> Rows:
 
 
 # ------------------------------------------------------------------------------------------------ tilts
-def tilts(bench: Bench) -> None:
+def tilts(bench: Bench, physics: str, clusters: tuple[str, ...]) -> None:
     """Print a table for each probe: means over clusters and tilts, gap by gap; then the bands."""
+    print(f"\n{physics}")
     found: dict[str, dict[tuple[str, int], Rows]] = {probe: {} for probe in PROBES}
     for probe in PROBES:
-        for name in CLUSTERS:
-            whole = series(name, probe, bench.cache)
+        for name in clusters:
+            whole = (series if physics == "multislice" else incoherent_series)(name, probe, bench.cache)
             if whole is None:
                 print(f"{name}, {probe}: the series is not there (python benchmarks/_tilts_held_out.py {bench.cache})")
                 continue
             for gap in bench.gaps:
                 q = questions(whole, gap, bench.most)
                 if q is not None:
-                    found[probe][name, gap] = judged(f"{name}-{probe}", gap, q, bench)
+                    found[probe][name, gap] = judged(f"{physics}-{name}-{probe}", gap, q, bench)
         _table(probe, found[probe])
     both = {(f"{name} {probe}", gap): rows for probe in PROBES for (name, gap), rows in found[probe].items()}
     _table("both probes", both)
-    (bench.cache / "figures-tilts.json").write_text(
+    (bench.cache / f"figures-{physics}.json").write_text(
         json.dumps([{"series": n, "gap": g, "rows": rows} for (n, g), rows in both.items()], indent=1)
     )
 
@@ -130,15 +135,16 @@ def _mean(some: list[Rows], name: str, key: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ("tilts", "chain", "needle")
+    parts = ("tilts", "incoherent", "chain", "needle")
     parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "gaps")
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--gaps", type=int, nargs="+", default=list(range(1, 13)))
+    parser.add_argument("--gaps", type=int, nargs="+")
     parser.add_argument("--most", type=int, default=8, help="images asked for of a series and gap")
     parser.add_argument("--methods", nargs="*", default=["sinogram", "tsgnet"])
-    parser.add_argument("--variants", nargs="+", default=["full"], help="of tsgnet")
+    parser.add_argument("--variants", nargs="+", default=["auto"], help="of tsgnet")
     parser.add_argument("--weights", type=Path, help="of tsgnet, instead of what ships")
+    parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     methods: dict[str, tuple[str, dict[str, Any]]] = {}
     for name in args.methods:
@@ -149,10 +155,13 @@ def main() -> None:
         else:
             methods[name] = (name, {})
     args.cache.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args.cache, args.shared, tuple(args.gaps), methods, args.most)
+    gaps = args.gaps or (QUICK_GAPS if args.quick else range(1, 13))
+    bench = Bench(args.cache, args.shared, tuple(gaps), methods, args.most, args.quick)
     chosen = args.parts or parts
     if "tilts" in chosen:
-        tilts(bench)
+        tilts(bench, "multislice", tuple(CLUSTERS))
+    if "incoherent" in chosen:
+        tilts(bench, "incoherent", QUICK_CLUSTERS if args.quick else tuple(CLUSTERS))
     if "chain" in chosen:
         from _interpolate_chain import chain
 
