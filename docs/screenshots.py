@@ -1,6 +1,7 @@
 """Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run).
 
-With ``atoms``, ``denoise`` or ``interpolate``, only those. The pictures of denoising show real images, which lie beside the checkout.
+With ``atoms``, ``denoise`` or ``interpolate``, only those. The pictures of denoising show real images, which lie beside
+the checkout.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from splatom.plugin.interpolate_input import SeriesChoice
 from splatom.plugin.interpolate_part import Gaps
 from splatom.plugin.interpolate_preview import PreviewPage
 from splatom.plugin.interpolate_steps import Steps, go_to_angle, tilt_in_view
-from splatom.plugin.interpolate_use import ADVICE
+from splatom.plugin.interpolate_use import ADVICE, WHY
 from splatom.plugin.runner import MessageBar, MethodPanel
 from splatom.plugin.session import Run, session_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InterpolateDock"]
 
+_PURPOSE = "Here a predicted tilt will stand beside its measured neighbours."
 _BEST = ("tsgnet", "sinogram", YARDSTICK)  # proposed in this order, where they are here
 
 
@@ -47,6 +48,7 @@ class InterpolateDock(QWidget):
         self.check = CheckPage(self.session, self.panel, self.source)
         self.steps = Steps(self.session, "interpolate")
         self._result: Run | None = None
+        self._looked_at: float | None = None
         self._proposed = False
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -71,8 +73,9 @@ class InterpolateDock(QWidget):
         s.warm_up()
 
     def _build(self) -> None:
-        self.advice, self.message = QLabel(ADVICE), MessageBar()
+        self.message, self.advice = MessageBar(), QLabel(ADVICE)
         self.advice.setWordWrap(True)
+        self.advice.setToolTip(f"<p>{WHY}</p>")
         self.advice.setStyleSheet("QLabel { font-style: italic; }")
         self.source.setToolTip("The tilt series whose gaps are to be filled; results come in layers of their own")
         top, column = QFormLayout(), QVBoxLayout(self)
@@ -80,7 +83,7 @@ class InterpolateDock(QWidget):
         body = QWidget()
         inner = QVBoxLayout(body)
         inner.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.gaps, self.panel, self.steps, self.message, self.advice):
+        for widget in (self.gaps, self.panel, self.message, self.advice, self.steps):
             inner.addWidget(widget)
         inner.addStretch(1)
         self.tabs = QTabWidget()
@@ -92,7 +95,7 @@ class InterpolateDock(QWidget):
         parts.addWidget(_scrolled(body))
         parts.addWidget(self.tabs)
         parts.setChildrenCollapsible(False)
-        parts.setSizes([440, 440])
+        parts.setSizes([560, 380])
         parts.setStretchFactor(1, 1)
         column.addLayout(top)
         column.addWidget(parts, 1)
@@ -145,18 +148,20 @@ class InterpolateDock(QWidget):
             return
         self._offer_step(gaps)
         fault = self.gaps.fault
-        why = "" if gaps is None else "There is no new tilt to show: choose a smaller step."
-        self.preview.set_gaps(gaps, why or fault[:1].upper() + fault[1:] + "." * bool(fault))
+        why = "There is no new tilt to show: choose a smaller step."
+        if gaps is None:
+            why = f"{fault[:1].upper()}{fault[1:]}." if self.source.layer is not None else _PURPOSE
+        self.preview.set_gaps(gaps, why)
         self.panel.refresh()
         self._follow()
 
     def _offer_step(self, gaps: Gaps | None) -> None:
         """Where the step is decided, show it: the number that the user starts from."""
         field = self.panel.form.widget("step") if self.panel.form is not None else None
-        if gaps is None or gaps.step is None or field is None or not field.tick.isChecked():
+        if field is None or not field.tick.isChecked():
             return
         field.inner.blockSignals(True)
-        field.inner.setValue(round(gaps.step, 4))
+        field.inner.setValue(1.0 if gaps is None or gaps.step is None else round(gaps.step, 4))
         field.inner.blockSignals(False)
 
     def _ready(self) -> bool:
@@ -175,6 +180,7 @@ class InterpolateDock(QWidget):
 
     def _task(self) -> dict[str, Any]:
         self.preview.drop()
+        self._looked_at = self.preview.angle
         self.tabs.setCurrentIndex(0)
         return {}
 
@@ -207,10 +213,9 @@ class InterpolateDock(QWidget):
         if run.group != "interpolate" or run.outcome is None:
             return
         if run is self.panel.run and run.result is not None and run.layers:
-            angle = self.preview.angle
             self._show_result(run)
-            if angle is not None:
-                go_to_angle(self.viewer, run.layers[0], angle)
+            if self._looked_at is not None:
+                go_to_angle(self.viewer, run.layers[0], self._looked_at)
             self._say(run)
         self.preview.refresh()
 
@@ -224,11 +229,11 @@ class InterpolateDock(QWidget):
 
     def _say(self, run: Run) -> None:
         notes = run.outcome.notes if run.outcome is not None else {}
-        line = notes.get("misaligned") or notes.get("stopped") or notes.get("nothing_new") or ""
+        line = notes.get("misaligned") or notes.get("doubt") or notes.get("stopped") or notes.get("nothing_new") or ""
         checked = self.check.found
         if not line and (checked is None or checked.method != run.method):
             line = "Not checked yet: the tab Check tells how well these tilts can be predicted."
-        self.message.say(line[:1].upper() + line[1:], fault="misaligned" in notes)
+        self.message.say(line[:1].upper() + line[1:], fault="misaligned" in notes or "doubt" in notes)
 
     def _forget_result(self) -> None:
         self._result = None

@@ -107,12 +107,16 @@ class CheckPage(QWidget):
             "<p>The noise of a measured tilt cannot be predicted: it limits all three, for every method.</p>"
         )
         self.curves = Curves("tilt (°)", "PSNR (dB)")
+        self.curves.setMinimumHeight(130)
         self.curves.setToolTip("Each tilt that was left out. Click one to see it below")
         self.curves.plot.scene().sigMouseClicked.connect(self._clicked)
         self.measured, self.predicted = ImagePane(), ImagePane()
-        self.missed = ImagePane("Measured less predicted", diverging=True)
+        self.missed = ImagePane("Difference", diverging=True)
+        self.missed.setToolTip("Measured less predicted; noise stays in it, outlines should not")
         self.panes = PaneRow((self.measured, self.predicted, self.missed))
-        self.panes.setMinimumHeight(120)
+        self.panes.setMinimumHeight(130)
+        self.which = QLabel()
+        self.which.setWordWrap(True)
         row, column = QHBoxLayout(), QVBoxLayout(self)
         row.addWidget(self.button, 1)
         row.addWidget(self.extent)
@@ -123,6 +127,7 @@ class CheckPage(QWidget):
         for widget in (self.bar, self.message, self.sentence, self.table):
             column.addWidget(widget)
         column.addWidget(self.curves, 2)
+        column.addWidget(self.which)
         column.addWidget(self.panes, 3)
         column.addStretch(0)
         self.button.clicked.connect(self.check)
@@ -228,13 +233,18 @@ class CheckPage(QWidget):
     def _clear(self) -> None:
         self.found = self._of = None
         self.sentence.setText("")
-        for widget in (self.sentence, self.table, self.curves, self.panes):
+        for widget in self._answer():
             widget.hide()
+        self.about.show()
+
+    def _answer(self) -> tuple[QWidget, ...]:
+        return self.sentence, self.table, self.curves, self.which, self.panes
 
     def _show(self, found: Checked) -> None:
         self._rest()
         self.found = found
         text, kind = verdict(found, YARDSTICK)
+        text += f" Tested over gaps of {degrees(found.gap)}, wider than the run's."
         cut = " It was stopped: only the tilts done are counted." if found.stopped else ""
         ink = _INK[kind]
         self.sentence.setText(f"<span style='color:{ink}'>&#9679;</span> <b>{text}</b>{cut}")
@@ -242,8 +252,9 @@ class CheckPage(QWidget):
         self._fill_table(found)
         order = [found.method, *(m for m in found.scores if m != found.method)]
         self.curves.set_curves({m: (found.angles, found.scores[m]["psnr"]) for m in order}, markers=True)
-        for widget in (self.sentence, self.table, self.curves, self.panes):
+        for widget in self._answer():
             widget.show()
+        self.about.hide()  # the sentence says it
         self.show_tilt(int(found.scores[found.method]["psnr"].argmin()))
 
     def _fill_table(self, found: Checked) -> None:
@@ -278,6 +289,11 @@ class CheckPage(QWidget):
         miss = truth - guess
         reach = 3 * float(miss.std())
         self.missed.set_image(miss, (-reach, reach))
-        worst = ", the worst" if k == int(found.scores[found.method]["psnr"].argmin()) else ""
-        self.measured.title.setText(f"Measured {degrees(found.angles[k])}{worst}")
+        scores = found.scores[found.method]["psnr"]
+        worst = "the worst one, " if k == int(scores.argmin()) else ""
+        self.which.setText(
+            f"Left out: {worst}{degrees(found.angles[k])}, {scores[k]:.1f} dB by {found.method}. Click a point above "
+            "to see another."
+        )
+        self.measured.title.setText(f"Measured {degrees(found.angles[k])}")
         self.predicted.title.setText(f"<span style='color:{COLOURS['synthetic']}'>Predicted</span>")

@@ -23,7 +23,7 @@ def _key() -> str:
     blue, orange = COLOURS["measured"], COLOURS["synthetic"]
     marks = (
         (blue, "&#9473;", "measured"), (orange, "&#9473;", "to come"), (orange, "&#9482;", "synthetic"),
-        (orange, "&#9608;", "gap to fill"),
+        (orange, "&#9608;", "gap"),
     )  # fmt: skip
     return " &nbsp; ".join(f"<span style='color:{c}'>{s}</span> {t}" for c, s, t in marks)
 
@@ -51,8 +51,7 @@ class GapsView(QWidget):
         self._series: TiltSeries | None = None
         self._filled: TiltSeries | None = None
         self.polar = PolarPlot()
-        self.polar.setMinimumHeight(150)
-        self.polar.setMaximumHeight(230)
+        self.polar.setFixedHeight(164)
         self.polar.setToolTip(
             "Beam directions. Blue: measured. Orange: tilts to come, in the gaps that are shaded; once made, they are "
             "dashed. Red: the missing wedge, which nothing fills. Click a beam to look at its tilt."
@@ -69,6 +68,7 @@ class GapsView(QWidget):
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
         for widget in (self.polar, self.key, self.words):
             column.addWidget(widget)
         self._later = Later(self)

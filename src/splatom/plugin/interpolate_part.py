@@ -111,20 +111,20 @@ def in_words(gaps: Gaps, auto: bool) -> str:
     """
     first, last = gaps.widest
     even = last - first < 1.05 * gaps.usual
-    hole = "" if even else f", the widest {degrees(last - first)} ({degrees(first)} to {degrees(last)})"
+    hole = "" if even else f", at most {degrees(last - first)} ({degrees(first)} to {degrees(last)})"
     moves = gaps.edge * np.sin(np.deg2rad(min(gaps.usual, 90.0)))
-    kind = "Gaps are" if even else "The usual gap is"
-    tell = f"from tilt to tilt the edge of the field moves by up to {moves:.1f} px"
-    lines = [f"{len(gaps.at)} measured angles. {kind} {degrees(gaps.usual)}{hole}: {tell}."]
+    kind = "" if even else "mostly "
+    edge = f"From tilt to tilt the field's edge moves by {moves:.1f} px."
+    lines = [f"{len(gaps.at)} angles, {kind}{degrees(gaps.usual)} apart{hole}. {edge}"]
     if not len(gaps.new):
         what = f"No gap is wider than {degrees(gaps.step)}" if gaps.step else "These angles are there already"
         lines.append(f"{what}: there is nothing to put in.")
     else:
-        many = "1 new tilt" if len(gaps.new) == 1 else f"{len(gaps.new)} new tilts"
+        many = "1 tilt" if len(gaps.new) == 1 else f"{len(gaps.new)} tilts"
         holes = "1 gap" if len(gaps.wide) == 1 else f"{len(gaps.wide)} gaps"
-        kept = f", {degrees(gaps.step)} apart at most" if gaps.step is not None else ""
+        kept = f", at most {degrees(gaps.step)} apart" if gaps.step is not None else ""
         decided = " (auto)" if auto and gaps.step is not None else ""
-        lines.append(f"To come: {many} in {holes}{kept}{decided}; {_size(gaps.nbytes)}.")
+        lines.append(f"To come: <b>{many}</b> in {holes}{kept}{decided}, {_size(gaps.nbytes)}.")
     return "<br>".join(lines)
 
 
@@ -180,7 +180,7 @@ class Beside:
     ----------
     below, here, above : Frame
     beyond : array (rows, columns), optional
-        A predicted tilt less the linear mean of its neighbours; None for a measured tilt.
+        A predicted tilt less the linear mean of its neighbours; None for a measured tilt, and where they are the same.
     seconds : float
         That the prediction took.
     notes : dict
@@ -222,7 +222,9 @@ def beside(
     linear = neighbours(measured, place).blend(place.t)
     nearest = place.below[0], place.above[0]
     below, above = (Frame(float(measured.angles[i]), measured.projections[i]) for i in nearest)
-    return Beside(below, Frame(angle, image, True), above, image - linear, seconds, notes or {})
+    beyond = image - linear
+    same = np.abs(beyond).max() <= 1e-5 * max(float(np.abs(linear).max()), 1e-30)
+    return Beside(below, Frame(angle, image, True), above, None if same else beyond, seconds, notes or {})
 
 
 def stepped(data: TiltSeries, result: TiltSeries, index: int) -> Beside:
@@ -239,7 +241,9 @@ def stepped(data: TiltSeries, result: TiltSeries, index: int) -> Beside:
 def predict(group: str, name: str, wanted: Wanted, job: Any) -> Beside:
     """Predict one tilt, whose angle the parameters list, as the whole run would."""
     from splatom.methods import execute
+    from splatom.operators.device import choose_device
 
+    job.device = choose_device(job.device)  # what is loaded once is not to count
     began = time.perf_counter()
     result = execute(group, name, wanted.series, job)
     seconds = time.perf_counter() - began

@@ -37,7 +37,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Neighbourhood", "PreviewPage"]
 
+_BEYOND = (
+    "Beyond linear",
+    "<p>The predicted tilt less the linear mean of its neighbours: detail where things move, nothing elsewhere.</p>",
+)
+_MOVES = ("What moves", "<p>The upper neighbour less the lower one: red where matter comes, blue where it goes.</p>")
+_SLOW = 8.0  # seconds
 _RUNNER = "splatom.plugin.interpolate_part:predict"
+
+
+class _Four(PaneRow):
+    """Four panes in a row, a square or a column: three and one would waste the room."""
+
+    def _arrange(self, columns: int) -> None:
+        super()._arrange(2 if columns == 3 else columns)
 
 
 class Neighbourhood(QWidget):
@@ -46,12 +59,8 @@ class Neighbourhood(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.below, self.here, self.above = ImagePane(), ImagePane(), ImagePane()
-        self.beyond = ImagePane("Beyond linear", diverging=True)
-        self.beyond.setToolTip(
-            "<p>The predicted tilt less the linear mean of its neighbours: what the method adds and takes away. Fine "
-            "detail should appear here where things move; it is zero for linear itself.</p>"
-        )
-        self.panes = PaneRow((self.below, self.here, self.above, self.beyond))
+        self.beyond = ImagePane(diverging=True)
+        self.panes = _Four((self.below, self.here, self.above, self.beyond))
         self.panes.setToolTip("The wheel zooms all pictures, the left button moves them")
         self.words, self.fault = QLabel(), MessageBar()
         self.words.setWordWrap(True)
@@ -62,6 +71,23 @@ class Neighbourhood(QWidget):
         column.addWidget(self.words)
         column.addWidget(self.fault)
         self.shown: Beside | None = None
+        self._fitting = QTimer(self)
+        self._fitting.setSingleShot(True)
+        self._fitting.setInterval(60)
+        self._fitting.timeout.connect(self._fit)
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
+        super().resizeEvent(event)
+        self._fitting.start()
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
+        super().showEvent(event)
+        self._fitting.start()
+
+    def _fit(self) -> None:
+        """Let the pictures fill their panes; not while these still find their size."""
+        if self.shown is not None:
+            self.below.box.autoRange(padding=0.03)
 
     def clear(self, why: str = "") -> None:
         """Empty the pictures and say why."""
@@ -74,20 +100,20 @@ class Neighbourhood(QWidget):
 
     def set_beside(self, found: Beside, limits: tuple[float, float], words: str = "") -> None:
         """Show a tilt and its neighbours in one contrast."""
+        if self.shown is None or self.shown.here.image.shape != found.here.image.shape:
+            self._fitting.start()
         self.shown = found
         rows, columns = found.here.image.shape
         extent = (-0.5, found.first - 0.5, columns, rows)
         for pane, frame in ((self.below, found.below), (self.here, found.here), (self.above, found.above)):
             pane.set_image(frame.image, limits, extent)
             pane.title.setText(_title(frame))
-        if found.beyond is None:
-            self.beyond.set_image(None)
-            self.beyond.title.setText("")
-        else:
-            # A linear prediction differs by rounding only: that is no picture.
-            reach = max(3 * float(found.beyond.std()), 0.01 * (limits[1] - limits[0]))
-            self.beyond.set_image(found.beyond, (-reach, reach), extent)
-            self.beyond.title.setText("Beyond linear")
+        fourth = found.beyond if found.beyond is not None else found.above.image - found.below.image
+        reach = max(3 * float(fourth.std()), 1e-3 * (limits[1] - limits[0]))
+        self.beyond.set_image(fourth, (-reach, reach), extent)
+        name, tip = _BEYOND if found.beyond is not None else _MOVES
+        self.beyond.title.setText(name)
+        self.beyond.setToolTip(tip)
         self.words.setText(words)
         self.fault.say(found.notes.get("misaligned", ""), fault=True)
 
@@ -312,6 +338,9 @@ class PreviewPage(QWidget):
         if self._result is not None or self._asked is None:
             return
         key, rows = self._asked
+        if found.seconds > _SLOW and key not in self._rates:
+            self.live.setChecked(False)  # stepping through the tilts would start it again and again
+            self.status.setText(f"{found.seconds:.2g} s, so not live")
         self._rates[key] = min(found.seconds / rows, self._rates.get(key, np.inf))
         self._show(found)
         series = self._source.value
@@ -374,7 +403,7 @@ class PreviewPage(QWidget):
             words += f"predicted from the tilts around it, the nearest at {both}"
             rows, height = found.here.image.shape[0], layer.data.shape[-2]
             if rows < height:
-                words += f"; rows {found.first} to {found.first + rows - 1} of {height}, so that it takes seconds only"
+                words += f"; rows {found.first} to {found.first + rows - 1} of {height}, to be quick"
         elif run is not None:
             words += f"a measured tilt, as it was; the arrows go to the {len(self._new)} new ones"
         self.pictures.set_beside(found, limits, words[:1].upper() + words[1:])

@@ -10,14 +10,16 @@ from qtpy.QtWidgets import QCheckBox
 if TYPE_CHECKING:
     from splatom.data import TiltSeries
 
-__all__ = ["ADVICE", "SyntheticTick", "helps"]
+__all__ = ["ADVICE", "WHY", "SyntheticTick", "helps"]
 
 # Those that draw a gap as streaks; the others fill it by what they assume of the specimen.
 _HELPED = ("wbp", "sirt", "cgls")
 
-ADVICE = (
-    "New tilts can help WBP, SIRT and CGLS, which smear along gaps. TV and DenZa need them less: the dock Reconstruct "
-    "leaves them out there, unless you tick them."
+ADVICE = "New tilts can help WBP, SIRT and CGLS; TV and DenZa need them less."
+WHY = (
+    "Synthetic tilts were interpolated, not measured, and weigh less. They can help methods that smear along gaps "
+    "(WBP, SIRT, CGLS). TV and DenZa fill gaps by what they assume of the specimen: for them, the dock Reconstruct "
+    "leaves synthetic tilts out unless you tick them."
 )
 
 
@@ -31,11 +33,7 @@ class SyntheticTick(QCheckBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setToolTip(
-            "<p>Synthetic tilts were interpolated, not measured, and weigh less. They can help methods that smear "
-            "along gaps (WBP, SIRT, CGLS). TV and DenZa fill gaps by what they assume of the specimen and need them "
-            "less, so that they are left out there by default.</p>"
-        )
+        self.setToolTip(f"<p>{WHY}</p>")
         self.hide()
 
     def offer(self, series: TiltSeries | None, method: str) -> None:
