@@ -10,7 +10,7 @@ from torch.nn import functional
 
 __all__ = ["TiltRefiner"]
 
-_SMALLEST = 1e-3  # of the scale of corrections, in units of the series'
+_SMALLEST = 1e-4  # of the scale of corrections, in units of the series'
 
 
 class _Block(nn.Module):

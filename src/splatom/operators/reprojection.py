@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from splatom.operators.voxel import VoxelProjector
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from splatom.geometry import ViewGeometry
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PASSES", "reprojected"]
 
-PASSES = 30
+PASSES = 20
+_SUBSETS = 4  # of tilts: a pass over each of them does as much as four over all
+_LAST = 5  # passes over all tilts, which the subsets do not agree on to the last
 _GOES_ON = 0.1  # mean at the edge columns over the highest column's, above which matter goes on beyond the field
 
 
@@ -32,7 +36,7 @@ def reprojected(
     passes: int = PASSES,
     tick: Tick = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reconstruct by accelerated SIRT and project again.
+    """Reconstruct by accelerated SIRT and project the result again.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def reprojected(
     non_negative : bool
         Whether matter is bright, never darker than nothing.
     passes : int
-        Of SIRT with Nesterov's momentum. The networks learn from the default.
+        Of SIRT by ordered subsets with Nesterov's momentum. The networks learn from the default.
     tick : callable, optional
         Called every few tens of milliseconds; what it raises stops the work.
 
@@ -60,32 +64,59 @@ def reprojected(
     Notes
     -----
     Rotation about a known axis is not video: every row of pixels sees one slice of the specimen, the same one in every
-    tilt. SIRT as J. Gregor and T. Benson, IEEE Trans. Med. Imaging 27, 918 (2008) scale it; momentum as Y. Nesterov
-    (1983). Where matter goes on beyond the field, the box is a quarter wider on either side, and the even ground of
-    each tilt, which no box could hold, is left out of it.
+    tilt. SIRT as J. Gregor and T. Benson, IEEE Trans. Med. Imaging 27, 918 (2008) scale it; subsets with momentum as
+    D. Kim, S. Ramani and J. Fessler, IEEE Trans. Med. Imaging 34, 167 (2015): 25 passes come as near as 100 of SIRT
+    with momentum alone. Where matter goes on beyond the field, the box is a quarter wider on either side, and the even
+    ground of each tilt, which no box could hold, is left out of it.
     """
     _, rows, columns = images.shape
     wide = columns
     if _goes_on(images):
         wide += 2 * (columns // 4)
         images = images - torch.quantile(images.flatten(1), 0.05, dim=1)[:, None, None].clamp(min=0)
-    operator = VoxelProjector(geometry, (wide, rows, wide), (rows, columns), device=images.device.type)
-    ones = images.new_ones
-    per_ray = 1 / operator.forward(ones(operator.domain_shape), tick).clamp(min=1.0)
-    per_voxel = 1 / operator.adjoint(ones(operator.range_shape), tick).clamp(min=1.0)
-    x, residual, update = (images.new_zeros(s) for s in (per_voxel.shape, images.shape, per_voxel.shape))
+    shape = (wide, rows, wide)
+    whole = _Part.of(images, geometry, shape, np.arange(len(images)), tick)
+    count = max(1, min(_SUBSETS, len(images) // 2))
+    subsets = [_Part.of(images, geometry, shape, np.arange(k, len(images), count), tick) for k in range(count)]
+    x = _passed(images.new_zeros(shape), subsets * passes, non_negative, tick)
+    x = _passed(x, [whole] * _LAST, non_negative, tick)
+    there = VoxelProjector(wanted, shape, (rows, columns), device=images.device.type)
+    return there.forward(x, tick), whole.operator.forward(x, tick)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some tilts, and what one step of SIRT needs of them."""
+
+    operator: VoxelProjector
+    images: Tensor
+    per_ray: Tensor
+    per_voxel: Tensor
+
+    @classmethod
+    def of(
+        cls, images: Tensor, geometry: ViewGeometry, shape: tuple[int, int, int], which: NDArray[np.int64], tick: Tick
+    ) -> _Part:
+        views = type(geometry)(geometry.rotations[which], geometry.shifts[which])
+        mine = images[torch.from_numpy(which)]
+        operator = VoxelProjector(views, shape, (images.shape[1], images.shape[2]), device=images.device.type)
+        # Rays and voxels that are hardly met are not to be divided by next to nothing.
+        per_ray = 1 / operator.forward(images.new_ones(shape), tick).clamp(min=1.0)
+        return cls(operator, mine, per_ray, 1 / operator.adjoint(torch.ones_like(mine), tick).clamp(min=1.0))
+
+
+def _passed(x: Tensor, parts: list[_Part], non_negative: bool, tick: Tick) -> Tensor:
+    """Take one step of SIRT for each part, with momentum from the second on."""
     ahead, t = x.clone(), 1.0
-    for _ in range(passes):
-        operator.forward(ahead, tick, residual).neg_().add_(images).mul_(per_ray)
-        new = operator.adjoint(residual, tick, update).mul_(per_voxel).add_(ahead)
+    for part in parts:
+        residual = part.operator.forward(ahead, tick).neg_().add_(part.images).mul_(part.per_ray)
+        new = part.operator.adjoint(residual, tick).mul_(part.per_voxel).add_(ahead)
         if non_negative:
             new.clamp_(min=0)
         grown = (1 + (1 + 4 * t * t) ** 0.5) / 2
         ahead = torch.sub(new, x, out=ahead).mul_((t - 1) / grown).add_(new)
-        x.copy_(new)
-        t = grown
-    there = VoxelProjector(wanted, operator.volume_shape, operator.detector_shape, device=images.device.type)
-    return there.forward(x, tick), operator.forward(x, tick)
+        x, t = new, grown
+    return x
 
 
 def _goes_on(images: Tensor) -> bool:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["interpolation_loss", "linear", "published_loss", "stream", "validation"]
 
 # (rows, columns) of a series; broad ones, as the depth of what is reconstructed is the columns.
-_SIZES = ((64, 80), (56, 96), (40, 128), (32, 160))
-_SERIES = 3  # in a batch
-_REUSED = 4  # steps that draw their tilts from the same series: reconstructing these is most of the work
-_OF_EACH = 6  # tilts of a series in a batch
+_SIZES = ((64, 80), (48, 96), (40, 128))
+_NEW = 5  # steps between two new series: reconstructing is most of the work
+_KEPT = 24  # series of each size to draw from, so that a batch is of many of them
+_FIRST = 24  # series before the first step
+_OF_EACH = 20  # tilts of a series
+_BATCH = 16  # tilts
 _HELD_OUT = 2**32  # seeds of the validation's series; training's are below
 
 Inputs = tuple["Tensor", "Tensor", "Tensor", "Tensor"]
@@ -28,10 +30,11 @@ Inputs = tuple["Tensor", "Tensor", "Tensor", "Tensor"]
 def interpolation_loss(output: Tensor, target: Tensor) -> Tensor:
     """Mean over images of log MSE over the target's variance.
 
-    Ours: every image's PSNR counts alike, so that narrow gaps, where errors are small, are not lost beside wide ones.
+    Ours: every image's PSNR counts alike, so that narrow gaps, where errors are small, are not lost beside wide ones;
+    but for errors below 1 % of the contrast, which would drown all others.
     """
     error = (output - target).square().mean((1, 2, 3)) / (target.var((1, 2, 3)) + 1e-6)
-    return (error + 1e-6).log().mean()
+    return (error + 1e-4).log().mean()
 
 
 def published_loss(net: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -76,27 +79,34 @@ def stream(seed: int, *, scale: int = 1) -> Callable[[int], tuple[Inputs, Tensor
     ----------
     seed : int
     scale : int
-        Multiplies the number of series in a batch.
+        Multiplies the number of tilts in a batch.
     """
+    kinds = len(_SIZES)
 
-    @lru_cache(maxsize=1)
-    def made(group: int) -> list[Targets]:
-        rng = np.random.default_rng([seed, group])
-        size = _SIZES[int(rng.integers(len(_SIZES)))]
-        return [mirrored(targets(series(size, rng), _OF_EACH * _REUSED, rng), rng) for _ in range(_SERIES * scale)]
+    @lru_cache(maxsize=kinds * (_KEPT + 1))
+    def made(number: int) -> Targets:
+        rng = np.random.default_rng([seed, number])
+        return targets(series(_SIZES[number % kinds], rng), _OF_EACH, rng)
 
     def batch(index: int) -> tuple[Inputs, Tensor]:
-        group, turn = divmod(index, _REUSED)
-        return _stacked(made(group), slice(turn * _OF_EACH, (turn + 1) * _OF_EACH))
+        rng = np.random.default_rng([seed, 2**31, index])
+        newest = index // _NEW + _FIRST - 1
+        made(newest)
+        last = newest - int(rng.integers(kinds))  # of a random size; of this size there are those before it
+        known = range(max(last - kinds * (_KEPT - 1), last % kinds), last + 1, kinds)
+        drawn = [
+            mirrored(made(int(rng.choice(known))).only(int(rng.integers(_OF_EACH))), rng) for _ in range(_BATCH * scale)
+        ]
+        return _stacked(drawn)
 
     return batch
 
 
-def _stacked(parts: list[Targets], which: slice) -> tuple[Inputs, Tensor]:
+def _stacked(parts: list[Targets]) -> tuple[Inputs, Tensor]:
     import torch
 
     def one(name: str) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(np.concatenate([getattr(p, name)[which] for p in parts])))
+        return torch.from_numpy(np.ascontiguousarray(np.concatenate([getattr(p, name) for p in parts])))
 
     return (one("pair"), one("t"), one("gap"), one("reprojected")), one("truth")
 
@@ -128,7 +138,7 @@ def validation(
         for i in range(repeats):
             rng = np.random.default_rng([_HELD_OUT, round(100 * gap), i])
             parts.append(targets(series(size, rng, gap=gap), 4, rng, middle=True))
-    (pair, t, gap, reprojected), truth = _stacked(parts, slice(None))
+    (pair, t, gap, reprojected), truth = _stacked(parts)
     blended = linear(pair, t).numpy()[:, 0]
     true = truth.numpy()[:, 0]
     widths = (0.0, 0.5, 0.8, 1.2, 1.7, 2.4, 3.5, 5.0)

@@ -59,6 +59,11 @@ class Targets:
     reprojected: NDArray[np.float32]
     truth: NDArray[np.float32]
 
+    def only(self, index: int) -> Targets:
+        """Return one of the tilts."""
+        k = slice(index, index + 1)
+        return Targets(self.pair[k], self.t[k], self.gap[k], self.reprojected[k], self.truth[k])
+
 
 # ---------------------------------------------------------------- specimens
 def cluster(rng: np.random.Generator) -> tuple[Array, str]:
