@@ -39,6 +39,10 @@ class FillParams(MethodParams):
     weight: float = option(
         0.3, "Weight", "Weight of a new tilt in reconstructions, as a share of its measured neighbours'.", gt=0, le=1
     )
+    check: bool = option(
+        False, "Hold-out check", "First predict every second measured tilt from the others, and report the figures "
+        "beside those of linear.", advanced=True,
+    )  # fmt: skip
 
 
 def planned(series: TiltSeries, job: Job[Any]) -> Plan:
@@ -49,6 +53,7 @@ def planned(series: TiltSeries, job: Job[Any]) -> Plan:
     ValueError
         See :func:`splatom.methods.interpolate._plan.plan`.
     """
+    from splatom.methods.interpolate._check import checked
     from splatom.methods.interpolate._neighbours import misaligned
     from splatom.methods.interpolate._plan import plan
 
@@ -61,6 +66,8 @@ def planned(series: TiltSeries, job: Job[Any]) -> Plan:
         job.note(nothing_new="no gap is wider than the step, and all angles asked for are there already")
     elif (line := misaligned(series, job.check)) is not None:
         job.note(misaligned=line)
+    if p.check:
+        checked(series, job)
     return out
 
 

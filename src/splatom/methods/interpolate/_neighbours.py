@@ -107,7 +107,7 @@ def misaligned(series: TiltSeries, check: Callable[[], None]) -> str | None:
 
     Neighbours are registered by cross-correlation. Along the tilt axis nothing moves; across it a point at the edge
     of the field moves by half the width times the sine of the gap at most. What is beyond that by 2 % of the field and
-    more is an error of alignment.
+    2 px is an error of alignment.
     """
     from splatom.methods.prepare._images import band_pass, resampled, shift_between, taper, turn_shifts
 
@@ -132,7 +132,7 @@ def misaligned(series: TiltSeries, check: Callable[[], None]) -> str | None:
         if before is not None and (gap := angles[k] - angles[k - 1]) <= 15:
             moved, peak = shift_between(before, image, upsample=1)
             across, along = turn_shifts(moved, -axis)
-            allowed = 0.02 * max(rows, columns) + 1
+            allowed = 0.02 * max(rows, columns) + 2
             excess = max(abs(along) - allowed, abs(across) - allowed - columns / 2 * np.sin(np.deg2rad(gap)))
             if peak > 0.3 and excess > worst:
                 worst = excess

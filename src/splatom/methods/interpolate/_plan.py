@@ -118,6 +118,8 @@ def plan(
     if step is None and not len(angles):
         step = default_step(at)
     axis = _common_axis(series.geometry)
+    if axis is None:
+        _check_one_axis(series.geometry, groups, at)
     wanted = [] if step is None else _stepped(at, step, _SLACK if axis is not None else _LOOSE)
     for angle in angles:
         if not extrapolate and not at[0] - _SAME <= angle <= at[-1] + _SAME:
@@ -164,15 +166,24 @@ def _place(
         return Place(angle, below, above, inside, gap, (0.0, 0.0), rotation, shift)
     first, last = (geometry.rotations[side[0]] for side in (below, above))
     turn = _rotation_vector(last @ first.T)
-    apart = float(np.rad2deg(np.linalg.norm(turn)))
-    if apart > _APART[0] * gap + _APART[1]:
-        raise ValueError(
-            f"the views at {ends[0]:g}° and {ends[1]:g}° differ by a turn of {apart:.0f}°: tilts about several axes "
-            "cannot be interpolated together; take the series of one axis at a time"
-        )
     roll = float(np.rad2deg(turn[2]))
     rotation = _rotated(t * turn) @ first
     return Place(angle, below, above, inside, gap, (inside * roll, (inside - 1) * roll), rotation, shift)
+
+
+def _check_one_axis(geometry: ViewGeometry, groups: list[NDArray[np.int64]], at: NDArray[np.float64]) -> None:
+    """Raise ValueError if neighbours, or repeats of an angle, look along directions further apart than their tilt."""
+    beams = geometry.beams[np.concatenate(groups)]
+    angles = np.concatenate([np.full(len(g), a) for g, a in zip(groups, at, strict=True)])
+    # A turn in the image plane does not count: it can be made good.
+    apart = np.rad2deg(np.arccos(np.clip((beams[1:] * beams[:-1]).sum(axis=1), -1, 1)))
+    excess = apart - (_APART[0] * np.diff(angles) + _APART[1])
+    k = int(excess.argmax())
+    if excess[k] > 0:
+        raise ValueError(
+            f"the views at {angles[k]:g}° and {angles[k + 1]:g}° look along directions {apart[k]:.0f}° apart: tilts about "
+            "several axes cannot be interpolated together; take the series of one axis at a time"
+        )
 
 
 def _rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
