@@ -7,11 +7,12 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 
 from splatom.data import TiltSeries
+from splatom.evaluate.interpolation import HoldOut, Scores
 from splatom.geometry import ViewGeometry
 from splatom.plugin.dock_interpolate import InterpolateDock
 from splatom.plugin.dock_reconstruct import ReconstructDock
 from splatom.plugin.interpolate_part import affordable, gaps_of, strip
-from splatom.plugin.interpolate_trust import Checked, every_second, verdict
+from splatom.plugin.interpolate_trust import Checked, verdict
 from splatom.plugin.polar import _towards
 from splatom.plugin.session import session_of
 
@@ -22,14 +23,16 @@ SIDE, PIXEL = 32, 0.5
 ANGLES = (-30.0, -24.0, -18.0, -12.0, 0.0, 6.0, 12.0, 18.0, 24.0)  # 6° apart, and one hole of 12°
 
 
-def ball(angles=ANGLES, centre=(2.0, -1.0, 4.0), radius=3.0) -> TiltSeries:
-    """Return a ball off the axis, projected analytically."""
+def ball(angles=ANGLES, *centres, radius=3.0) -> TiltSeries:
+    """Return balls (one off the axis by default), projected analytically."""
     geometry = ViewGeometry.single_axis(np.array(angles))
-    at = geometry.project(np.array([centre]), PIXEL, (SIDE, SIDE))[:, 0]
     y, x = np.mgrid[:SIDE, :SIDE]
-    far = (x - at[:, 0, None, None]) ** 2 + (y - at[:, 1, None, None]) ** 2
-    images = 2 * PIXEL * np.sqrt(np.clip((radius / PIXEL) ** 2 - far, 0, None))
-    return TiltSeries(images.astype(np.float32), geometry, PIXEL)
+    images = np.zeros((len(angles), SIDE, SIDE), np.float32)
+    for centre in centres or ((2.0, -1.0, 4.0),):
+        at = geometry.project(np.array([centre]), PIXEL, (SIDE, SIDE))[:, 0]
+        far = (x - at[:, 0, None, None]) ** 2 + (y - at[:, 1, None, None]) ** 2
+        images += 2 * PIXEL * np.sqrt(np.clip((radius / PIXEL) ** 2 - far, 0, None))
+    return TiltSeries(images, geometry, PIXEL)
 
 
 @pytest.fixture
@@ -270,17 +273,6 @@ def test_tilts_that_are_not_aligned_are_told(window, qtbot):
 
 
 # ---------------------------------------------------------------- the check
-def test_every_second_angle_is_left_out_with_its_repeats():
-    held, kept = every_second(ball((20.0, 0.0, 10.0, 0.0, 10.0, 30.0, 40.0)))
-    series = ball((20.0, 0.0, 10.0, 0.0, 10.0, 30.0, 40.0))
-    assert series.angles[held].tolist() == [10.0, 30.0]
-    assert sorted(series.angles[kept]) == [0.0, 0.0, 20.0, 40.0]
-    filled = series.with_(synthetic=series.angles == 20.0)
-    assert 20.0 not in filled.angles[np.concatenate(every_second(filled))]
-    with pytest.raises(ValueError, match="three different"):
-        every_second(ball((0.0, 0.0, 10.0)))
-
-
 def _check(dock, qtbot):
     planned(dock, qtbot)
     dock.tabs.setCurrentIndex(1)
@@ -294,20 +286,21 @@ def test_a_check_scores_tilts_that_were_measured(dock, qtbot):
 
     found = _check(dock, qtbot)
     series = ball()
-    assert found.angles.tolist() == [-24.0, -12.0, 6.0, 18.0]
+    assert found.held.angles.tolist() == [-24.0, -12.0, 6.0, 18.0]
     guess = series.projections[[0, 2]].mean(axis=0)
     assert np.allclose(found.predicted["linear"][0], guess, atol=1e-5)
-    assert found.scores["linear"]["psnr"][0] == pytest.approx(psnr(guess, series.projections[1]), abs=1e-3)
+    assert found.psnr("linear")[0] == pytest.approx(psnr(guess, series.projections[1]), abs=1e-3)
     assert "with" in dock.check.sentence.text()
     assert dock.check.table.rowCount() == 1
 
 
-def test_a_method_that_knows_the_geometry_beats_linear_on_a_ball_that_moves(window, qtbot):
-    session_of(window).add(ball(np.arange(-48.0, 49.0, 6.0), centre=(2.0, -1.0, 5.5), radius=1.5), "tilts")
+def test_a_method_that_knows_the_geometry_beats_linear_on_what_moves(window, qtbot):
+    places = (4, -1, 3), (-3, 2, -5), (0, -4, -4), (5, 4, 2)
+    session_of(window).add(ball(np.arange(-48.0, 49.0, 6.0), *places, radius=1.0), "tilts")
     dock = opened(window, qtbot)
     dock.panel.combo.setCurrentText("sinogram")
     found = _check(dock, qtbot)
-    assert set(found.scores) == {"linear", "sinogram"}
+    assert set(found.held.scores) == {"linear", "sinogram"}
     assert verdict(found)[1] == "good"
     assert "better than linear" in dock.check.sentence.text()
     best = dock.check.table.item(0, 0).text()
@@ -333,22 +326,24 @@ def test_a_check_can_be_stopped(window, qtbot):
 
 def test_known_shifts_do_not_count_against_a_prediction(window, qtbot):
     """Images that moved by known shifts are predicted as well as images that did not."""
-    still = ball(centre=(0.0, 0.0, 0.0), radius=4.0)
+    still = ball(ANGLES, (0.0, 0.0, 0.0), radius=4.0)
     moves = np.array([[0, 3], [2, 0], [-1, 1], [4, -2], [0, 0], [-3, 2], [1, 1], [0, -4], [2, 2]])
     images = np.stack([np.roll(p, (dy, dx), (0, 1)) for p, (dx, dy) in zip(still.projections, moves, strict=True)])
     moved = still.with_(projections=images, geometry=still.geometry.with_shifts(moves.astype(float)))
     session_of(window).add(moved, "tilts")
     found = _check(opened(window, qtbot), qtbot)
-    assert found.scores["linear"]["psnr"].min() > 30
+    assert found.psnr("linear").min() > 30
 
 
 def _scored(mine, other, method="tsgnet"):
-    def as_scores(values):
-        return dict.fromkeys(("psnr", "ssim", "rmse"), np.array(values, float))
-
     k = len(mine)
-    scores = {"linear": as_scores(other), method: as_scores(mine)}
-    return Checked(method, np.arange(k), np.arange(k) * 4.0, 4.0, scores, {})
+    nothing = np.zeros((k, 1))
+    scores = {
+        name: Scores(np.array(values, float), nothing[:, 0], nothing[:, 0], nothing)
+        for name, values in (("linear", other), (method, mine))
+    }
+    held = HoldOut(np.arange(k), np.arange(k) * 4.0, 4.0, np.array([0.0, 0.5]), scores)
+    return Checked(method, held, dict.fromkeys(scores, np.zeros((k, 2, 2), np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -356,7 +351,8 @@ def _scored(mine, other, method="tsgnet"):
     [
         ((31, 32, 33, 32), (29, 30, 31.5, 30), "good", "1.9 dB better than linear"),
         ((29, 30, 31.5, 30), (31, 32, 33, 32), "bad", "do not use it here"),
-        ((31, 29, 33, 30), (30, 31, 31, 31), "even", "no better than linear"),
+        ((31, 29, 33, 30.2), (30, 31, 31, 31), "even", "not better than linear"),
+        ((36, 37, 39, 37, 33, 36), (36, 39, 47, 40, 27, 28), "even", "not clearly better"),
         ((35, 36), (30, 30), "even", "too few"),
     ],
 )

@@ -12,7 +12,7 @@ from splatom.jobs import JobError
 from splatom.plugin.choices import follow
 from splatom.plugin.interpolate_check import YARDSTICK, CheckPage
 from splatom.plugin.interpolate_gaps import GapsView
-from splatom.plugin.interpolate_input import SeriesChoice
+from splatom.plugin.interpolate_input import SeriesChoice, usable
 from splatom.plugin.interpolate_part import Gaps
 from splatom.plugin.interpolate_preview import PreviewPage
 from splatom.plugin.interpolate_steps import Steps, go_to_angle, tilt_in_view
@@ -248,18 +248,9 @@ class InterpolateDock(QWidget):
 def _proposal(names: list[str]) -> str:
     """Return the method to start with: a network only where its weights are here."""
     for name in _BEST:
-        if name in names and (name != "tsgnet" or _has_weights(name)):
+        if name in names and usable(name):
             return name
     return names[0] if names else ""
-
-
-def _has_weights(network: str) -> bool:
-    from splatom.weights import shipped
-
-    try:
-        return bool(shipped(network))
-    except (KeyError, ValueError):
-        return False
 
 
 def _scrolled(widget: QWidget) -> QScrollArea:

@@ -23,13 +23,15 @@ from qtpy.QtWidgets import (
 )
 
 from splatom.data import MethodParams
+from splatom.evaluate.interpolation import every_second
 from splatom.jobs import Task
 from splatom.methods import find
 from splatom.plugin.denoise_ask import Asking
 from splatom.plugin.denoise_input import in_view, shape_of
 from splatom.plugin.form import recall
+from splatom.plugin.interpolate_input import usable
 from splatom.plugin.interpolate_part import degrees, strip
-from splatom.plugin.interpolate_trust import Checked, Trial, every_second, verdict
+from splatom.plugin.interpolate_trust import Checked, Trial, verdict
 from splatom.plugin.plots import COLOURS, Curves, ImagePane, PaneRow
 from splatom.plugin.runner import MessageBar, duration
 from splatom.plugin.settings import preferences
@@ -86,7 +88,7 @@ class CheckPage(QWidget):
         self.every = QCheckBox("all methods")
         self.every.setToolTip("Try every method that there is, with its own parameters, not only the chosen one")
         self.button, self.stop = QPushButton("Check"), QPushButton("Stop")
-        self.stop.setToolTip("Stop; the tilts that all methods have done are scored")
+        self.stop.setToolTip("Stop; nothing is scored then")
         self.stop.setEnabled(False)
         self.bar, self.sentence, self.message = QProgressBar(), QLabel(), MessageBar()
         self.bar.hide()
@@ -167,7 +169,7 @@ class CheckPage(QWidget):
         form, chosen = self._panel.form, self._panel.method
         assert form is not None
         names = sorted(n for g, n in find() if g == "interpolate") if self.every.isChecked() else [YARDSTICK]
-        names = [n for n in names if n != chosen]
+        names = [n for n in names if n != chosen and usable(n)]
         others = [(n, recall("interpolate", find()["interpolate", n].params)) for n in names]
         return *others, (chosen, form.value())
 
@@ -204,7 +206,7 @@ class CheckPage(QWidget):
         if not self.asking.busy:
             self._rest()
             if self.found is None and not self.message.text():
-                self.message.say("Stopped before a tilt was predicted by every method: there is nothing to compare.")
+                self.message.say("Stopped: there is nothing to compare yet.")
             return
         running = self.asking.running
         shot = running.take() if running is not None else None
@@ -244,21 +246,20 @@ class CheckPage(QWidget):
         self._rest()
         self.found = found
         text, kind = verdict(found, YARDSTICK)
-        text += f" Tested over gaps of {degrees(found.gap)}, wider than the run's."
-        cut = " It was stopped: only the tilts done are counted." if found.stopped else ""
-        ink = _INK[kind]
-        self.sentence.setText(f"<span style='color:{ink}'>&#9679;</span> <b>{text}</b>{cut}")
+        over = f"Tested over gaps of {degrees(found.held.gap)}, wider than the run's."
+        self.sentence.setText(f"<span style='color:{_INK[kind]}'>&#9679;</span> <b>{text}</b> {over}")
         self.message.say(found.notes.get("misaligned", ""), fault=True)
         self._fill_table(found)
-        order = [found.method, *(m for m in found.scores if m != found.method)]
-        self.curves.set_curves({m: (found.angles, found.scores[m]["psnr"]) for m in order}, markers=True)
+        order = [found.method, *(m for m in found.predicted if m != found.method)]
+        self.curves.set_curves({m: (found.held.angles, found.psnr(m)) for m in order}, markers=True)
         for widget in self._answer():
             widget.show()
         self.about.hide()  # the sentence says it
-        self.show_tilt(int(found.scores[found.method]["psnr"].argmin()))
+        self.show_tilt(int(found.psnr(found.method).argmin()))
 
     def _fill_table(self, found: Checked) -> None:
-        means = {m: [float(s[k].mean()) for k in ("psnr", "ssim", "rmse")] for m, s in found.scores.items()}
+        scores = found.held.scores
+        means = {m: (s.psnr.mean(), s.ssim.mean(), np.sqrt(s.mse.mean())) for m, s in scores.items()}
         rows = sorted(means.items(), key=lambda item: -item[1][0])
         self.table.setRowCount(len(rows))
         for row, (method, values) in enumerate(rows):
@@ -275,25 +276,23 @@ class CheckPage(QWidget):
     def _clicked(self, event: Any) -> None:
         if self.found is not None:
             x = self.curves.plot.plotItem.vb.mapSceneToView(event.scenePos()).x()
-            self.show_tilt(int(np.abs(self.found.angles - x).argmin()))
+            self.show_tilt(int(np.abs(self.found.held.angles - x).argmin()))
 
     def show_tilt(self, k: int) -> None:
         """Show one of the tilts that were left out as it was measured and as it was predicted."""
         found, layer = self.found, self._source.layer
         if found is None or layer is None:
             return
-        truth, guess = self._of.projections[found.index[k]], found.predicted[found.method][k]
+        truth, guess = self._of.projections[found.held.tilts[k]], found.predicted[found.method][k]
         limits = tuple(float(v) for v in layer.contrast_limits)
         self.measured.set_image(truth, limits)
         self.predicted.set_image(guess, limits)
         miss = truth - guess
         reach = 3 * float(miss.std())
         self.missed.set_image(miss, (-reach, reach))
-        scores = found.scores[found.method]["psnr"]
+        scores = found.psnr(found.method)
         worst = "the worst one, " if k == int(scores.argmin()) else ""
-        self.which.setText(
-            f"Left out: {worst}{degrees(found.angles[k])}, {scores[k]:.1f} dB by {found.method}. Click a point above "
-            "to see another."
-        )
-        self.measured.title.setText(f"Measured {degrees(found.angles[k])}")
+        what = f"Left out: {worst}{degrees(found.held.angles[k])}, {scores[k]:.1f} dB by {found.method}."
+        self.which.setText(f"{what} Click a point above to see another.")
+        self.measured.title.setText(f"Measured {degrees(found.held.angles[k])}")
         self.predicted.title.setText(f"<span style='color:{COLOURS['synthetic']}'>Predicted</span>")

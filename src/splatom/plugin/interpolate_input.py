@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from splatom.data import TiltSeries
+from splatom.methods import find
 from splatom.plugin.choices import LayerChoice
 from splatom.plugin.denoise_input import series_of
 from splatom.plugin.layers import info
 
-__all__ = ["SeriesChoice", "is_series"]
+__all__ = ["SeriesChoice", "is_series", "usable"]
 
 
 def is_series(layer: Any) -> bool:
     """Whether a layer is a tilt series."""
     return info(layer).get("kind") == "series" and not info(layer).get("live")
+
+
+def usable(method: str) -> bool:
+    """Whether an interpolation can be proposed: a network only if its weights are in the package."""
+    from splatom.weights import shipped
+
+    fields = find()["interpolate", method].params.model_fields
+    return "variant" not in fields or bool(shipped(method))
 
 
 class SeriesChoice(LayerChoice):

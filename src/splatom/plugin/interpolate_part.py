@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Beside", "Frame", "Gaps", "Wanted", "affordable", "beside", "degrees", "gaps_of", "in_words", "predict", "stepped",
-    "strip",
+    "Beside", "Frame", "Gaps", "Wanted", "affordable", "beside", "degrees", "gaps_of", "in_words", "only", "predict",
+    "stepped", "strip",
 ]  # fmt: skip
 
 _MOST = 2000  # new tilts; above that a step was mistyped
@@ -236,6 +236,12 @@ def stepped(data: TiltSeries, result: TiltSeries, index: int) -> Beside:
         for i in (max(index - 1, 0), index, min(index + 1, len(result) - 1))
     )
     return Beside(below, here, above)
+
+
+def only(params: Any, angles: tuple[float, ...]) -> Any:
+    """Return a method's parameters that ask for some angles and nothing else, not for a check either."""
+    fields = {**params.model_dump(), "step": None, "angles": angles}
+    return type(params)(**{k: False if k == "check" else v for k, v in fields.items()})
 
 
 def predict(group: str, name: str, wanted: Wanted, job: Any) -> Beside:

@@ -20,6 +20,7 @@ from splatom.plugin.interpolate_part import (
     affordable,
     beside,
     degrees,
+    only,
     stepped,
     strip,
 )
@@ -304,7 +305,7 @@ class PreviewPage(QWidget):
         except ValueError as exc:
             self._failed(str(exc))
             return
-        params = type(params)(**{**params.model_dump(), "step": None, "angles": (angle,)})
+        params = only(params, (angle,))
         self.status.setText("")
         self._slow.start()
         key = (id(series), self._panel.method, getattr(params, "variant", None), getattr(params, "passes", None))

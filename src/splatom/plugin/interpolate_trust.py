@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splatom.data import MethodParams, TiltSeries
-from splatom.jobs import Job, JobError, Stopped
+from splatom.jobs import Job, JobError
+from splatom.plugin.interpolate_part import only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["Checked", "Trial", "check", "every_second", "verdict"]
+    from splatom.evaluate.interpolation import HoldOut, Interpolate
+
+__all__ = ["Checked", "Trial", "check", "verdict"]
 
 _PARTS = 1000  # steps that the progress counts
 _FEWEST = 3  # held-out tilts that a verdict needs
@@ -42,18 +45,10 @@ class Checked:
     ----------
     method : str
         The one that was asked about.
-    index : array (k,) of int
-        The tilts, by angle; the first of repeats.
-    angles : array (k,)
-        In degrees.
-    gap : float
-        Usual distance in degrees between the tilts that they were predicted from.
-    scores : dict
-        By method: 'psnr' in dB, 'ssim', 'rmse' in units of the image, each (k,).
+    held : HoldOut
+        Tilts, angles, gap and scores by method.
     predicted : dict
         By method: images (k, rows, columns).
-    stopped : bool
-        Whether it was stopped before the end.
     notes : dict
         What looked wrong.
     first : int
@@ -61,76 +56,43 @@ class Checked:
     """
 
     method: str
-    index: NDArray[np.int64]
-    angles: NDArray[np.float64]
-    gap: float
-    scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    held: HoldOut
     predicted: Mapping[str, NDArray[np.float32]]
-    stopped: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
     first: int = 0
 
-
-def every_second(series: TiltSeries) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the tilts to predict (one of each angle) and those to predict them from, by angle.
-
-    Repeats go together. The outermost angles are never predicted.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three different angles were measured.
-    """
-    from splatom.methods.interpolate._plan import sources
-
-    use = sources(series)
-    number = series.groups()[use]
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    groups = np.split(use, starts[1:]) if len(use) else []
-    if len(groups) < 3:
-        raise ValueError(f"a check needs three different measured angles; this series has {len(groups)}")
-    held = groups[1:-1:2]
-    gone = np.concatenate(held)
-    return np.array([g[0] for g in held]), use[~np.isin(use, gone)]
+    def psnr(self, method: str) -> NDArray[np.float64]:
+        """Return a method's PSNR of every tilt in dB, (k,)."""
+        return self.held.scores[method].psnr
 
 
 def check(group: str, name: str, trial: Trial, job: Any) -> Checked:
     """Predict every second tilt from the others by each method, and score it.
 
-    A stop keeps the tilts that all methods have done.
-
     Raises
     ------
     JobError
-        If there are too few angles.
-    Stopped
-        If no tilt was predicted by all of them.
+        If there are too few angles, or a tilt is constant.
     """
-    series = trial.series
+    from splatom.evaluate.interpolation import every_second, hold_out
+
+    predicted: dict[str, NDArray[np.float32]] = {}
+
+    def interpolating(number: int, method: str, params: MethodParams) -> Interpolate:
+        def interpolate(sparse: TiltSeries, angles: tuple[float, ...]) -> TiltSeries:
+            result = _within(job, group, method, only(params, angles), sparse, (number, len(trial.methods)))
+            job.check()  # a method that was stopped hands over what it has
+            moved, predicted[method] = _as_held(trial.series, every_second(trial.series)[0], result)
+            return moved
+
+        return interpolate
+
+    tried = {method: interpolating(k, method, params) for k, (method, params) in enumerate(trial.methods)}
     try:
-        held, kept = every_second(series)
+        held = hold_out(trial.series, tried)
     except ValueError as fault:
         raise JobError(str(fault)) from fault
-    angles = series.angles[held]
-    rest = series[kept].with_(held_out=np.zeros(len(kept), bool))
-    found = {}
-    stopped = False
-    for k, (method, params) in enumerate(trial.methods):
-        asked = type(params)(**{**params.model_dump(), "step": None, "angles": tuple(angles.tolist())})
-        result = _within(job, group, method, asked, rest, (k, len(trial.methods)))
-        found[method] = _matched(series, result, held)
-        stopped = job.stop_requested
-        if stopped:
-            break
-    if len(found) < len(trial.methods):
-        raise Stopped
-    pick = np.array([i for i in range(len(held)) if all(i in f for f in found.values())], np.int64)
-    if not len(pick):
-        raise Stopped
-    images = {m: np.stack([f[i] for i in pick]) for m, f in found.items()}
-    scores = {m: _scores(series, held[pick], images[m]) for m in images}
-    gap = float(np.median(np.diff(np.unique(np.round(rest.angles, 3)))))
-    return Checked(name, held[pick], angles[pick], gap, scores, images, stopped, dict(job.notes), trial.first)
+    return Checked(name, held, predicted, dict(job.notes), trial.first)
 
 
 def _within(
@@ -153,33 +115,17 @@ def _within(
     return result
 
 
-def _matched(series: TiltSeries, result: TiltSeries, held: NDArray[np.int64]) -> dict[int, NDArray[np.float32]]:
-    """Return the predicted images by number of the held-out tilt, moved to where that tilt has its specimen."""
+def _as_held(
+    series: TiltSeries, held: NDArray[np.int64], result: TiltSeries
+) -> tuple[TiltSeries, NDArray[np.float32]]:
+    """Move each predicted tilt to where the measured one has its specimen; return the series, and these alone."""
     from splatom.methods.interpolate._neighbours import placed
 
-    out = {}
-    for k, i in enumerate(held):
-        same = np.flatnonzero(result.synthetic & (np.abs(result.angles - series.angles[i]) < 1e-3))
-        if len(same):
-            j = same[0]
-            shifts = result.geometry.shifts[j], series.geometry.shifts[i]
-            out[k] = placed(result.projections[j], None, 0.0, *shifts)[0]
-    return out
-
-
-def _scores(series: TiltSeries, held: NDArray[np.int64], images: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-    from splatom.evaluate import psnr, rmse, ssim
-
-    out: dict[str, list[float]] = {"psnr": [], "ssim": [], "rmse": []}
-    for i, image in zip(held, images, strict=True):
-        truth = series.projections[i]
-        if series.mask is not None:
-            image = np.where(series.mask[i], image, truth)
-        if not np.ptp(truth) > 0:
-            raise JobError(f"the tilt at {series.angles[i]:g}° is constant: leave it out (Prepare, exclude)")
-        for name, score in (("psnr", psnr), ("ssim", ssim), ("rmse", rmse)):
-            out[name].append(score(image, truth))
-    return {k: np.array(v) for k, v in out.items()}
+    images = result.projections.copy()
+    numbers = [int(np.abs(np.where(result.synthetic, result.angles, np.inf) - series.angles[i]).argmin()) for i in held]
+    for i, j in zip(held, numbers, strict=True):
+        images[j] = placed(images[j], None, 0.0, result.geometry.shifts[j], series.geometry.shifts[i])[0]
+    return result.with_(projections=images), images[numbers]
 
 
 # ---------------------------------------------------------------- in a sentence
@@ -188,18 +134,18 @@ def verdict(found: Checked, yardstick: str = "linear") -> tuple[str, str]:
 
     A difference counts if it is at least 0.1 dB and twice its standard error over the tilts.
     """
-    mine = found.scores[found.method]["psnr"]
+    mine = found.psnr(found.method)
     count = len(mine)
     if count < _FEWEST:
         return f"Only {count} tilts could be left out: too few to judge by.", "even"
     if found.method == yardstick:
-        best = max(found.scores, key=lambda m: float(found.scores[m]["psnr"].mean()))
-        ahead = float((found.scores[best]["psnr"] - mine).mean())
+        best = max(found.predicted, key=lambda m: float(found.psnr(m).mean()))
+        ahead = float((found.psnr(best) - mine).mean())
         if best != yardstick and ahead >= _MARGIN:
             return f"{best} predicts these images better than {yardstick}, by {ahead:.1f} dB: choose it.", "bad"
-        more = "" if len(found.scores) > 1 else " Choose another method to compare it with."
+        more = "" if len(found.predicted) > 1 else " Choose another method to compare it with."
         return f"{yardstick} predicts the left-out tilts with {mine.mean():.1f} dB.{more}", "even"
-    other = found.scores[yardstick]["psnr"]
+    other = found.psnr(yardstick)
     ahead = mine - other
     mean, doubt = float(ahead.mean()), 2 * float(ahead.std(ddof=1)) / np.sqrt(count)
     figures = f"{mine.mean():.1f} against {other.mean():.1f} dB, better in {int((ahead > 0).sum())} of {count} tilts"
@@ -208,4 +154,5 @@ def verdict(found: Checked, yardstick: str = "linear") -> tuple[str, str]:
     if mean <= -max(doubt, _MARGIN):
         worse = f"{-mean:.1f} dB worse than {yardstick} ({figures}): do not use it here."
         return f"{found.method} predicts the left-out tilts {worse}", "bad"
-    return f"{found.method} is no better than {yardstick} here ({figures}).", "even"
+    clearly = "" if abs(mean) < _MARGIN else "clearly "
+    return f"{found.method} is not {clearly}better than {yardstick} here ({figures}).", "even"
