@@ -181,7 +181,7 @@ def _check_one_axis(geometry: ViewGeometry, groups: list[NDArray[np.int64]], at:
     k = int(excess.argmax())
     if excess[k] > 0:
         raise ValueError(
-            f"the views at {angles[k]:g}° and {angles[k + 1]:g}° look along directions {apart[k]:.0f}° apart: tilts about "
+            f"the views at {angles[k]:g}° and {angles[k + 1]:g}° look {apart[k]:.0f}° apart: tilts about "
             "several axes cannot be interpolated together; take the series of one axis at a time"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def reprojected(
     inner: AnyJob[TvParams] = AnyJob(TvParams(iterations=passes), device=job.device)
     inner.check = job.check  # type: ignore[method-assign]
     learned = series[used].with_(held_out=None, synthetic=None)
-    box = choose_box(learned, inner.params, inner.note)
+    box = _not_too_wide(choose_box(learned, inner.params, inner.note))
     prepared = prepared_series(learned, box.film, None, inner.note)
     images = np.empty((len(places), *series.shape[1:]), np.float32)
     left = np.zeros(series.shape, np.float32)
@@ -95,6 +95,13 @@ def reprojected(
     else:
         images += learned.projections.flat[0] - prepared.projections.flat[0]
     return Reprojected(images, series.with_(projections=left), bright)
+
+
+def _not_too_wide(box: Box) -> Box:
+    """Limit the box of a film: what steep tilts bring in from further off is smooth, and left to the neighbours."""
+    deep, high, wide = box.solved
+    most = 2 * box.result[2]
+    return replace(box, solved=(deep, high, min(wide, most)))
 
 
 def _solved(
