@@ -247,11 +247,15 @@ def test_before_after_and_undo_stay_at_the_angle(dock, window, qtbot):
     assert not dock.steps.undo.isEnabled()
 
 
-def test_a_changed_step_leaves_the_result_and_plans_anew(dock, qtbot):
+def test_a_changed_step_leaves_the_result_and_plans_anew(dock, window, qtbot):
     run(dock, qtbot)
     put(dock, step=2.0)
     assert len(planned(dock, qtbot).new) == 19
     assert "To come" in dock.gaps.words.text()
+    window.dims.set_point(0, int(np.flatnonzero(np.isclose(session_of(window).series.angles, 6.0))[0]))
+    assert settled(dock, qtbot).below.angle == 6.0  # the view still shows the first result
+    dock.gaps.polar.picked.emit(ANGLES.index(18.0))
+    assert session_of(window).series.angles[int(window.dims.point[0])] == 18.0
     assert run(dock, qtbot).result.synthetic.sum() == 19  # not 19 and those of the first run
 
 

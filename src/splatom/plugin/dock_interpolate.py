@@ -15,8 +15,9 @@ from splatom.plugin.interpolate_gaps import GapsView
 from splatom.plugin.interpolate_input import SeriesChoice, usable
 from splatom.plugin.interpolate_part import Gaps
 from splatom.plugin.interpolate_preview import PreviewPage
-from splatom.plugin.interpolate_steps import Steps, go_to_angle, tilt_in_view
+from splatom.plugin.interpolate_steps import Steps, go_to_angle, index_in_view, seen_layer
 from splatom.plugin.interpolate_use import ADVICE, WHY
+from splatom.plugin.layers import info
 from splatom.plugin.runner import MessageBar, MethodPanel
 from splatom.plugin.session import Run, session_of
 
@@ -91,15 +92,28 @@ class InterpolateDock(QWidget):
         self.tabs.addTab(_scrolled(self.check), "Check")
         self.tabs.setTabToolTip(0, "One predicted tilt beside its neighbours")
         self.tabs.setTabToolTip(1, "Predict tilts that were measured, and compare: before you trust a method")
-        parts = QSplitter(Qt.Orientation.Vertical)
-        parts.addWidget(_scrolled(body))
-        parts.addWidget(self.tabs)
-        parts.setChildrenCollapsible(False)
-        parts.setSizes([560, 380])
-        parts.setStretchFactor(1, 1)
+        self._parts = QSplitter(Qt.Orientation.Vertical)
+        self._parts.addWidget(_scrolled(body))
+        self._parts.addWidget(self.tabs)
+        self._parts.setChildrenCollapsible(False)
+        self._parts.setSizes([560, 380])
+        self._parts.setStretchFactor(1, 1)
         column.addLayout(top)
-        column.addWidget(parts, 1)
+        column.addWidget(self._parts, 1)
         self.setMinimumWidth(360)
+        self._placed = False  # the user has moved the bar between the parts
+        self._parts.splitterMoved.connect(self._moved)
+        self.tabs.currentChanged.connect(self._make_room)
+
+    def _moved(self, *_: Any) -> None:
+        self._placed = True
+
+    def _make_room(self, tab: int) -> None:
+        """Give the check the room that its answer takes."""
+        if not self._placed:
+            total = sum(self._parts.sizes())
+            upper = round((0.6, 0.38)[tab] * total)
+            self._parts.setSizes([upper, total - upper])
 
     # ---------------------------------------------------------------- what to fill
     def _series_changed(self, layer: Any) -> None:
@@ -187,16 +201,17 @@ class InterpolateDock(QWidget):
     # ---------------------------------------------------------------- which tilt
     def _shown_layer(self) -> Any:
         """Return the layer whose tilts the plot shows."""
-        return self.session.series_layer if self._result is not None else self.source.layer
+        layers = self._result.layers if self._result is not None else []
+        return layers[0] if layers else self.source.layer
 
     def _follow(self) -> None:
         layer = self._shown_layer()
-        self.gaps.follow(tilt_in_view(self.viewer, layer) if layer is not None else None)
+        self.gaps.follow(index_in_view(self.session, layer) if layer is not None else None)
 
     def _go_to(self, index: int) -> None:
-        dims = self.viewer.dims
-        if dims.ndim >= 4:
-            dims.set_point(dims.ndim - 4, index)
+        angles = info(self._shown_layer()).get("angles")
+        if angles and index < len(angles):
+            go_to_angle(self.viewer, seen_layer(self.session, self.source.layer), angles[index])
 
     def _look_at(self, index: int) -> None:
         gaps = self.gaps.gaps

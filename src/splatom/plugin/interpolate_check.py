@@ -30,9 +30,10 @@ from splatom.plugin.denoise_ask import Asking
 from splatom.plugin.denoise_input import in_view, shape_of
 from splatom.plugin.form import recall
 from splatom.plugin.interpolate_input import usable
+from splatom.plugin.interpolate_panes import FittedRow
 from splatom.plugin.interpolate_part import degrees, strip
 from splatom.plugin.interpolate_trust import Checked, Trial, verdict
-from splatom.plugin.plots import COLOURS, Curves, ImagePane, PaneRow
+from splatom.plugin.plots import COLOURS, Curves, ImagePane
 from splatom.plugin.runner import MessageBar, duration
 from splatom.plugin.settings import preferences
 
@@ -115,7 +116,7 @@ class CheckPage(QWidget):
         self.measured, self.predicted = ImagePane(), ImagePane()
         self.missed = ImagePane("Difference", diverging=True)
         self.missed.setToolTip("Measured less predicted; noise stays in it, outlines should not")
-        self.panes = PaneRow((self.measured, self.predicted, self.missed))
+        self.panes = FittedRow((self.measured, self.predicted, self.missed))
         self.panes.setMinimumHeight(130)
         self.which = QLabel()
         self.which.setWordWrap(True)

@@ -68,7 +68,7 @@ class GapsView(QWidget):
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
+        column.setSpacing(2)
         for widget in (self.polar, self.key, self.words):
             column.addWidget(widget)
         self._later = Later(self)

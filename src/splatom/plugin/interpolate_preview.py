@@ -12,22 +12,10 @@ from splatom.jobs import Task
 from splatom.plugin.choices import follow
 from splatom.plugin.denoise_ask import Asking
 from splatom.plugin.denoise_input import in_view, shape_of
-from splatom.plugin.interpolate_part import (
-    Beside,
-    Frame,
-    Gaps,
-    Wanted,
-    affordable,
-    beside,
-    degrees,
-    only,
-    stepped,
-    strip,
-)
-from splatom.plugin.interpolate_steps import tilt_in_view
+from splatom.plugin.interpolate_panes import Neighbourhood
+from splatom.plugin.interpolate_part import Beside, Gaps, Wanted, affordable, beside, degrees, only, stepped, strip
+from splatom.plugin.interpolate_steps import go_to_angle, index_in_view, seen_layer
 from splatom.plugin.later import Later
-from splatom.plugin.plots import COLOURS, ImagePane, PaneRow
-from splatom.plugin.runner import MessageBar
 from splatom.plugin.settings import preferences
 
 if TYPE_CHECKING:
@@ -36,93 +24,10 @@ if TYPE_CHECKING:
     from splatom.plugin.runner import MethodPanel
     from splatom.plugin.session import Run, Session
 
-__all__ = ["Neighbourhood", "PreviewPage"]
+__all__ = ["PreviewPage"]
 
-_BEYOND = (
-    "Beyond linear",
-    "<p>The predicted tilt less the linear mean of its neighbours: detail where things move, nothing elsewhere.</p>",
-)
-_MOVES = ("What moves", "<p>The upper neighbour less the lower one: red where matter comes, blue where it goes.</p>")
 _SLOW = 8.0  # seconds
 _RUNNER = "splatom.plugin.interpolate_part:predict"
-
-
-class _Four(PaneRow):
-    """Four panes in a row, a square or a column: three and one would waste the room."""
-
-    def _arrange(self, columns: int) -> None:
-        super()._arrange(2 if columns == 3 else columns)
-
-
-class Neighbourhood(QWidget):
-    """A tilt between its neighbours, and what it has beyond their linear mean; four pictures with one zoom."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.below, self.here, self.above = ImagePane(), ImagePane(), ImagePane()
-        self.beyond = ImagePane(diverging=True)
-        self.panes = _Four((self.below, self.here, self.above, self.beyond))
-        self.panes.setToolTip("The wheel zooms all pictures, the left button moves them")
-        self.words, self.fault = QLabel(), MessageBar()
-        self.words.setWordWrap(True)
-        self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.panes, 1)
-        column.addWidget(self.words)
-        column.addWidget(self.fault)
-        self.shown: Beside | None = None
-        self._fitting = QTimer(self)
-        self._fitting.setSingleShot(True)
-        self._fitting.setInterval(60)
-        self._fitting.timeout.connect(self._fit)
-
-    def resizeEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
-        super().resizeEvent(event)
-        self._fitting.start()
-
-    def showEvent(self, event: Any) -> None:  # noqa: D102 - Qt's name
-        super().showEvent(event)
-        self._fitting.start()
-
-    def _fit(self) -> None:
-        """Let the pictures fill their panes; not while these still find their size."""
-        if self.shown is not None:
-            self.below.box.autoRange(padding=0.03)
-
-    def clear(self, why: str = "") -> None:
-        """Empty the pictures and say why."""
-        self.shown = None
-        for pane in self.panes.panes:
-            pane.set_image(None)
-            pane.title.setText("")
-        self.words.setText(why)
-        self.fault.say("")
-
-    def set_beside(self, found: Beside, limits: tuple[float, float], words: str = "") -> None:
-        """Show a tilt and its neighbours in one contrast."""
-        if self.shown is None or self.shown.here.image.shape != found.here.image.shape:
-            self._fitting.start()
-        self.shown = found
-        rows, columns = found.here.image.shape
-        extent = (-0.5, found.first - 0.5, columns, rows)
-        for pane, frame in ((self.below, found.below), (self.here, found.here), (self.above, found.above)):
-            pane.set_image(frame.image, limits, extent)
-            pane.title.setText(_title(frame))
-        fourth = found.beyond if found.beyond is not None else found.above.image - found.below.image
-        reach = max(3 * float(fourth.std()), 1e-3 * (limits[1] - limits[0]))
-        self.beyond.set_image(fourth, (-reach, reach), extent)
-        name, tip = _BEYOND if found.beyond is not None else _MOVES
-        self.beyond.title.setText(name)
-        self.beyond.setToolTip(tip)
-        self.words.setText(words)
-        self.fault.say(found.notes.get("misaligned", ""), fault=True)
-
-
-def _title(frame: Frame) -> str:
-    if frame.synthetic:
-        return f"<span style='color:{COLOURS['synthetic']}'>Predicted {degrees(frame.angle)}</span>"
-    return f"Measured {degrees(frame.angle)}"
 
 
 class PreviewPage(QWidget):
@@ -235,7 +140,7 @@ class PreviewPage(QWidget):
         layer = self._source.layer
         if layer is None or not len(self._new) or self._result is not None:
             return
-        self._index = tilt_in_view(self._viewer, layer)
+        self._index = index_in_view(self._session, layer)
         series = self._source.value
         if series is not None:
             at = series.angles[min(self._index, len(series) - 1)]
@@ -244,11 +149,11 @@ class PreviewPage(QWidget):
 
     def _tilt_changed(self) -> None:
         if self._result is not None:
-            index = tilt_in_view(self._viewer, self._shown_layer())
+            index = index_in_view(self._session, self._shown_layer())
             if index != self._index:
                 self._step_through(index)
             return
-        if tilt_in_view(self._viewer, self._source.layer) != self._index:
+        if index_in_view(self._session, self._source.layer) != self._index:
             before = self.angle
             self._choose_near_view()
             if self.angle != before:
@@ -264,7 +169,9 @@ class PreviewPage(QWidget):
             return
         result = self._result.result
         index = int(np.abs(np.where(result.synthetic, result.angles, np.inf) - angle).argmin())
-        self._viewer.dims.set_point(self._viewer.dims.ndim - 4, index)  # and the pictures follow
+        angle = float(result.angles[index])
+        go_to_angle(self._viewer, seen_layer(self._session, self._source.layer), angle)
+        self._step_through(index)
 
     def _step(self, by: int) -> None:
         k = self.choice.currentIndex() + by
@@ -363,7 +270,7 @@ class PreviewPage(QWidget):
         result = run.result
         self._result = run
         self._list(result.angles[result.synthetic])
-        self._step_through(tilt_in_view(self._viewer, self._shown_layer()))
+        self._step_through(index_in_view(self._session, self._shown_layer()))
 
     def forget_result(self) -> None:
         """Go back to previews."""
@@ -376,7 +283,9 @@ class PreviewPage(QWidget):
             self._stepping.ask(beside, data, float(done.angles[0]), done.projections[0])
 
     def _shown_layer(self) -> Any:
-        return self._session.series_layer
+        """Return the layer of the result that is stepped through."""
+        layers = self._result.layers if self._result is not None else []
+        return layers[0] if layers else self._session.series_layer
 
     def _step_through(self, index: int) -> None:
         run = self._result

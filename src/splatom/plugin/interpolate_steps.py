@@ -13,7 +13,7 @@ from splatom.plugin.layers import info
 if TYPE_CHECKING:
     from splatom.plugin.session import Session
 
-__all__ = ["Steps", "go_to_angle", "tilt_in_view"]
+__all__ = ["Steps", "go_to_angle", "index_in_view", "seen_layer", "tilt_in_view"]
 
 
 def tilt_in_view(viewer: Any, layer: Any) -> int:
@@ -22,6 +22,22 @@ def tilt_in_view(viewer: Any, layer: Any) -> int:
     if layer is None or layer.ndim != 4 or dims.ndim < 4:
         return 0
     return int(np.clip(round(dims.point[-4]), 0, layer.data.shape[0] - 1))
+
+
+def seen_layer(session: Session, layer: Any) -> Any:
+    """Return the series that the viewer shows: the one in hand, or if that is hidden another."""
+    inhand = session.series_layer
+    return inhand if inhand is not None and (inhand.visible or layer is None) else layer
+
+
+def index_in_view(session: Session, layer: Any) -> int:
+    """Return the index of a series' tilt that is nearest to the angle in view, be it that of another series."""
+    seen = seen_layer(session, layer)
+    index = tilt_in_view(session.viewer, seen)
+    mine, theirs = (info(x).get("angles") for x in (layer, seen))
+    if not mine or not theirs or len(mine) == len(theirs):
+        return index
+    return int(np.abs(np.asarray(mine) - theirs[index]).argmin())
 
 
 def go_to_angle(viewer: Any, layer: Any, angle: float) -> None:

@@ -15,7 +15,7 @@ __all__ = ["ADVICE", "WHY", "SyntheticTick", "helps"]
 # Those that draw a gap as streaks; the others fill it by what they assume of the specimen.
 _HELPED = ("wbp", "sirt", "cgls")
 
-ADVICE = "New tilts can help WBP, SIRT and CGLS; TV and DenZa need them less."
+ADVICE = "Can help WBP, SIRT and CGLS; TV and DenZa need it less."
 WHY = (
     "Synthetic tilts were interpolated, not measured, and weigh less. They can help methods that smear along gaps "
     "(WBP, SIRT, CGLS). TV and DenZa fill gaps by what they assume of the specimen: for them, the dock Reconstruct "
@@ -40,7 +40,8 @@ class SyntheticTick(QCheckBox):
         """Take another series or method, and its default."""
         count = int(series.synthetic.sum()) if series is not None else 0
         self.setVisible(count > 0)
-        self.setText(f"Use the {count} synthetic tilts" if count > 1 else "Use the synthetic tilt")
+        less = "" if helps(method) else f" ({method} needs them less)"
+        self.setText(f"Use the {count} synthetic tilts{less}")
         self.setChecked(helps(method))
 
     def taken(self, series: Any) -> Any:
