@@ -177,7 +177,7 @@ def band_errors(image: NDArray[Any], truth: NDArray[Any], bands: int = BANDS) ->
 
     def power(x: NDArray[np.float64]) -> NDArray[np.float64]:
         spectrum = np.abs(np.fft.rfft2((x - x.mean()) * window)) ** 2
-        return np.bincount(ring, spectrum.ravel(), minlength=bands + 1)[:bands]
+        return np.bincount(ring, spectrum.ravel(), minlength=bands + 1)[:bands].astype(np.float64)
 
     out: NDArray[np.float64] = power(a - b) / np.maximum(power(b), 1e-30)
     return out

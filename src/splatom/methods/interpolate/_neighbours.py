@@ -40,7 +40,8 @@ class Pair:
 
     def blend(self, t: float) -> NDArray[np.float32]:
         """Return ``(1 − t) · below + t · above``."""
-        return np.float32(1 - t) * self.below + np.float32(t) * self.above
+        out: NDArray[np.float32] = np.float32(1 - t) * self.below + np.float32(t) * self.above
+        return out
 
 
 def neighbours(series: TiltSeries, place: Place) -> Pair:

@@ -127,10 +127,10 @@ def plan(
                 f"{angle:g}° lies outside the measured range, {at[0]:g}° to {at[-1]:g}°; only 'extrapolate' goes there"
             )
         wanted.append(float(angle))
-    there = np.sort(every[~series.held_out])
-    places = []
+    known = every[~series.held_out]
+    places: list[Place] = []
     for angle in sorted(wanted):
-        if np.abs(there - angle).min() <= _SAME or (places and angle - places[-1].angle <= _SAME):
+        if np.abs(known - angle).min() <= _SAME or (places and angle - places[-1].angle <= _SAME):
             continue
         k = int(np.clip(np.searchsorted(at, angle) - 1, 0, len(at) - 2))
         places.append(_place(series.geometry, groups[k], groups[k + 1], (at[k], at[k + 1]), angle, axis))

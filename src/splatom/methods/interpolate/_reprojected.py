@@ -45,11 +45,12 @@ class Reprojected:
 
     def __call__(self, number: int, place: Place) -> NDArray[np.float32]:
         """Return the reprojection of a place, plus the linear interpolation of what it leaves of the neighbours."""
-        image = self.images[number] + neighbours(self.left, place).blend(place.t)
+        image: NDArray[np.float32] = self.images[number] + neighbours(self.left, place).blend(place.t)
         if self.bright is None:
             return image
         ends = [self.bright[side].mean() for side in (place.below, place.above)]
-        return np.float32((1 - place.t) * ends[0] + place.t * ends[1]) * np.exp(-image)
+        out: NDArray[np.float32] = np.float32((1 - place.t) * ends[0] + place.t * ends[1]) * np.exp(-image)
+        return out
 
 
 def reprojected(
