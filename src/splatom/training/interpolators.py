@@ -138,7 +138,7 @@ def validation(
         for i in range(repeats):
             rng = np.random.default_rng([_HELD_OUT, round(100 * gap), i])
             parts.append(targets(series(size, rng, gap=gap), 4, rng, middle=True))
-    (pair, t, gap, reprojected), truth = _stacked(parts)
+    (pair, t, halves, reprojected), truth = _stacked(parts)
     blended = linear(pair, t).numpy()[:, 0]
     true = truth.numpy()[:, 0]
     widths = (0.0, 0.5, 0.8, 1.2, 1.7, 2.4, 3.5, 5.0)
@@ -153,12 +153,12 @@ def validation(
         with torch.no_grad():
             out = torch.cat(
                 [
-                    net(*(x[i : i + 8].to(device) for x in (pair, t, gap, reprojected))).float().cpu()
+                    net(*(x[i : i + 8].to(device) for x in (pair, t, halves, reprojected))).float().cpu()
                     for i in range(0, len(t), 8)
                 ]
             ).numpy()[:, 0]
         reached = np.array([_psnr(a, b) for a, b in zip(out, true, strict=True)])
-        narrow = gap.numpy() < 4.5
+        narrow = halves.numpy() < 4.5
         return {
             "psnr": float(reached.mean()),
             "gain_over_linear": float((reached - straight).mean()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,18 +68,20 @@ class Targets:
 # ---------------------------------------------------------------- specimens
 def cluster(rng: np.random.Generator) -> tuple[Array, str]:
     """Build an icosahedron, decahedron or octahedron of a noble metal: (n, 3) in Å, and the name of its shape."""
-    from ase.cluster import Decahedron, Icosahedron, Octahedron
+    from ase import cluster as shapes
+
+    make: Any = shapes  # untyped
 
     kind, element = rng.choice(["icosahedron", "decahedron", "octahedron"]), str(rng.choice(ELEMENTS))
     size = int(rng.integers(3, 11))
     if kind == "icosahedron":
-        atoms = Icosahedron(element, size)
+        atoms = make.Icosahedron(element, size)
     elif kind == "decahedron":
         edge = max(2, size // 2 + 1)
-        atoms = Decahedron(element, edge, int(rng.integers(1, edge + 2)), int(rng.integers(0, 2)))
+        atoms = make.Decahedron(element, edge, int(rng.integers(1, edge + 2)), int(rng.integers(0, 2)))
     else:
         length = size + 3
-        atoms = Octahedron(element, length, int(rng.integers(0, (length - 1) // 2 + 1)))
+        atoms = make.Octahedron(element, length, int(rng.integers(0, (length - 1) // 2 + 1)))
     points = np.asarray(atoms.positions, dtype=np.float64)
     return points - points.mean(axis=0), str(kind)
 
@@ -160,7 +162,9 @@ def _solid(shape: tuple[int, int], field: tuple[int, int], rng: np.random.Genera
     """View smooth solids: an assembly, one with pores, a needle with inclusions, particles on or in a film."""
     kind = rng.choice(["assembly", "porous", "needle", "film"], p=[0.35, 0.25, 0.2, 0.2])
     half, tall = field[1] / 2, field[0] / 2
-    centres, axes, density = [], [], []  # x, y, z each
+    centres: list[Any] = []  # x, y, z each
+    axes: list[Any] = []
+    density: list[float] = []
     if kind == "porous":
         centres.append([0, 0, 0])
         axes.append(rng.uniform(0.4, 0.85, 3) * half)
