@@ -366,6 +366,24 @@ def test_a_verdict_needs_a_difference_that_the_tilts_agree_on(mine, other, kind,
     assert words in text
 
 
+def test_the_best_of_all_methods_is_offered(dock, qtbot):
+    planned(dock, qtbot)
+    three = _scored((30, 31, 32, 31), (29, 30, 31, 30))
+    best = _scored((33, 34, 35, 34), (29, 30, 31, 30), "sinogram")
+    scores = {**three.held.scores, "sinogram": best.held.scores["sinogram"]}
+    held = HoldOut(np.array([1, 3, 5, 7]), three.held.angles, 4.0, three.held.frequencies, scores)
+    found = Checked("tsgnet", held, dict.fromkeys(scores, np.zeros((4, SIDE, SIDE), np.float32)))
+    assert found.best == "sinogram"
+    assert "sinogram does better still, by 3.0 dB" in verdict(found)[0]
+    dock.tabs.setCurrentIndex(1)
+    dock.check._of = ball()
+    dock.check._show(found)
+    assert dock.check.take.text() == "Use sinogram"
+    click(qtbot, dock.check.take)
+    assert dock.panel.method == "sinogram"
+    assert not dock.check.take.isVisible()
+
+
 # ---------------------------------------------------------------- what is done with them
 def test_reconstructions_get_synthetic_tilts_only_where_they_help(dock, window, qtbot):
     run(dock, qtbot)

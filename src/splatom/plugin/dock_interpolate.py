@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["InterpolateDock"]
 
 _PURPOSE = "Here a predicted tilt will stand beside its measured neighbours."
-_BEST = ("tsgnet", "sinogram", YARDSTICK)  # proposed in this order, where they are here
+# Proposed in this order, where they are here: on the sample, sinogram is 0.5 dB ahead of the network's first weights.
+_BEST = ("sinogram", "tsgnet", YARDSTICK)
 
 
 class InterpolateDock(QWidget):

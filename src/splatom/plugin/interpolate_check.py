@@ -96,6 +96,9 @@ class CheckPage(QWidget):
         self.sentence.setWordWrap(True)
         self.sentence.setTextFormat(Qt.TextFormat.RichText)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.take = QPushButton()
+        self.take.setToolTip("Choose this method for the run")
+        self.take.clicked.connect(self._take_best)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
         self.table.verticalHeader().hide()
@@ -127,7 +130,7 @@ class CheckPage(QWidget):
         row.addWidget(self.stop)
         column.addWidget(self.about)
         column.addLayout(row)
-        for widget in (self.bar, self.message, self.sentence, self.table):
+        for widget in (self.bar, self.message, self.sentence, self.take, self.table):
             column.addWidget(widget)
         column.addWidget(self.curves, 2)
         column.addWidget(self.which)
@@ -236,7 +239,7 @@ class CheckPage(QWidget):
     def _clear(self) -> None:
         self.found = self._of = None
         self.sentence.setText("")
-        for widget in self._answer():
+        for widget in (*self._answer(), self.take):
             widget.hide()
         self.about.show()
 
@@ -256,7 +259,14 @@ class CheckPage(QWidget):
         for widget in self._answer():
             widget.show()
         self.about.hide()  # the sentence says it
+        self.take.setText(f"Use {found.best}")
+        self.take.setVisible(found.best != found.method)
         self.show_tilt(int(found.psnr(found.method).argmin()))
+
+    def _take_best(self) -> None:
+        if self.found is not None:
+            self._panel.combo.setCurrentText(self.found.best)
+            self.take.hide()
 
     def _fill_table(self, found: Checked) -> None:
         scores = found.held.scores

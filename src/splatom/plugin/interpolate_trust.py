@@ -65,6 +65,13 @@ class Checked:
         """Return a method's PSNR of every tilt in dB, (k,)."""
         return self.held.scores[method].psnr
 
+    @property
+    def best(self) -> str:
+        """Name of the method of the highest mean PSNR; the one asked about where no other is better by 0.1 dB."""
+        mean = {m: float(self.psnr(m).mean()) for m in self.predicted}
+        first = max(mean, key=lambda m: mean[m])
+        return first if mean[first] - mean[self.method] >= _MARGIN else self.method
+
 
 def check(group: str, name: str, trial: Trial, job: Any) -> Checked:
     """Predict every second tilt from the others by each method, and score it.
@@ -139,10 +146,8 @@ def verdict(found: Checked, yardstick: str = "linear") -> tuple[str, str]:
     if count < _FEWEST:
         return f"Only {count} tilts could be left out: too few to judge by.", "even"
     if found.method == yardstick:
-        best = max(found.predicted, key=lambda m: float(found.psnr(m).mean()))
-        ahead = float((found.psnr(best) - mine).mean())
-        if best != yardstick and ahead >= _MARGIN:
-            return f"{best} predicts these images better than {yardstick}, by {ahead:.1f} dB: choose it.", "bad"
+        if found.best != yardstick:
+            return f"{found.best} predicts these images better than {yardstick}, by {_ahead(found):.1f} dB.", "bad"
         more = "" if len(found.predicted) > 1 else " Choose another method to compare it with."
         return f"{yardstick} predicts the left-out tilts with {mine.mean():.1f} dB.{more}", "even"
     other = found.psnr(yardstick)
@@ -150,9 +155,16 @@ def verdict(found: Checked, yardstick: str = "linear") -> tuple[str, str]:
     mean, doubt = float(ahead.mean()), 2 * float(ahead.std(ddof=1)) / np.sqrt(count)
     figures = f"{mine.mean():.1f} against {other.mean():.1f} dB, better in {int((ahead > 0).sum())} of {count} tilts"
     if mean >= max(doubt, _MARGIN):
-        return f"{found.method} predicts the left-out tilts {mean:.1f} dB better than {yardstick} ({figures}).", "good"
+        more = "" if found.best == found.method else f" {found.best} does better still, by {_ahead(found):.1f} dB."
+        better = f"{mean:.1f} dB better than {yardstick} ({figures})."
+        return f"{found.method} predicts the left-out tilts {better}{more}", "good"
     if mean <= -max(doubt, _MARGIN):
         worse = f"{-mean:.1f} dB worse than {yardstick} ({figures}): do not use it here."
         return f"{found.method} predicts the left-out tilts {worse}", "bad"
     clearly = "" if abs(mean) < _MARGIN else "clearly "
     return f"{found.method} is not {clearly}better than {yardstick} here ({figures}).", "even"
+
+
+def _ahead(found: Checked) -> float:
+    """Return by how many dB the best method is better than the one asked about."""
+    return float((found.psnr(found.best) - found.psnr(found.method)).mean())
