@@ -61,12 +61,15 @@ def neighbours(series: TiltSeries, place: Place) -> Pair:
 
 
 def with_total(image: NDArray[np.float32], like: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give an image the total of another; what is added or taken lies where that one rises over its ground."""
+    """Give an image the total of another; what is added or taken lies where that one rises over its ground.
+
+    Where it hardly rises, all pixels get the same.
+    """
     missing = float(like.sum(dtype=np.float64) - image.sum(dtype=np.float64))
     rim = np.concatenate([like[0], like[-1], like[:, 0], like[:, -1]])
-    share = np.maximum(like - np.median(rim), 0)
+    share: NDArray[np.float32] = np.maximum(like - np.median(rim), np.float32(0))
     total = float(share.sum(dtype=np.float64))
-    if total <= 0:
+    if total <= 10 * abs(missing):
         return image + np.float32(missing / image.size)
     return image + share * np.float32(missing / total)
 
