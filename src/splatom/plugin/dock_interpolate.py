@@ -113,7 +113,7 @@ class InterpolateDock(QWidget):
         """Give the check the room that its answer takes."""
         if not self._placed:
             total = sum(self._parts.sizes())
-            upper = round((0.6, 0.38)[tab] * total)
+            upper = round((0.64, 0.38)[tab] * total)
             self._parts.setSizes([upper, total - upper])
 
     # ---------------------------------------------------------------- what to fill
