@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -47,7 +48,7 @@ class TiltRefiner(nn.Module):
 
     uses_reprojection = True
 
-    def __init__(self, widths: tuple[int, ...] = (32, 48, 64), fold: int = 2) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 48, 64), fold: int = 2) -> None:
         super().__init__()
         self.fold, self.widths = fold, tuple(widths)
         self.head = nn.Conv2d(6 * fold * fold + 4, widths[0], 3, padding=1)

@@ -26,8 +26,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     # Ours, which knows the tilt's geometry, and the published flow network (one residual channel, the gap as an input).
     "tsgnet": {
-        "full": {"widths": (64, 96, 128, 160), "fold": 1},
-        "small": {"widths": (32, 48, 64), "fold": 2},
+        "full": {"widths": [64, 96, 128, 160], "fold": 1},
+        "small": {"widths": [32, 48, 64], "fold": 2},
         "published": {"residuals": 1, "gap": True},
     },
 }
