@@ -70,6 +70,7 @@ def judged(label: str, gap: float, q: Question, bench: Bench) -> Rows:
     for name, (method, options) in bench.methods.items():
         with missing(name):
             out[name] = figures(ours(q, method, options), q.truth)
+    print(f"  {label} {gap:g}°: " + ", ".join(f"{n} {f['psnr']:.2f}" for n, f in out.items()), flush=True)
     return out
 
 
