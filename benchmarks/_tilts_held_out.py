@@ -225,7 +225,7 @@ def incoherent(cluster: Cluster, degrees: NDArray[np.float64]) -> dict[Probe, Im
     import abtem
 
     atoms = atoms_of(cluster)
-    x, y, z = atoms.positions.T
+    x, y, z = atoms.positions.T.copy()
     side, pixels = SIZE * PIXEL, SIZE * FINE
     middle = (SIZE - 1) / 2 * PIXEL
     k = np.fft.fftfreq(pixels, PIXEL / FINE)
