@@ -108,7 +108,7 @@ def test_a_network_that_makes_nothing_better_gives_way_to_linear(tmp_path: Path)
     out = execute("interpolate", "tsgnet", series, job)
     truth = balls(BETWEEN).projections
     linear = run("interpolate", "linear", series, angles=BETWEEN)
-    assert job.notes["share"] < 0.3
+    assert job.notes["share"] < 0.6
     assert rms(out.projections[out.synthetic], truth) < 1.05 * rms(linear.projections[linear.synthetic], truth)
 
 
