@@ -1,6 +1,7 @@
 """Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run).
 
-With ``atoms`` or ``denoise``, only those. The pictures of denoising show real images, which lie beside the checkout.
+With ``atoms``, ``denoise`` or ``interpolate``, only those. The pictures of denoising show real images, which lie beside
+the checkout.
 """
 
 from __future__ import annotations
@@ -159,12 +160,48 @@ def denoise(studio: Studio) -> None:
     dock.tabs.setCurrentIndex(0)
 
 
+def interpolate(studio: Studio) -> None:
+    """Show the gaps of a sparse series, a predicted tilt, the check, and the filled series."""
+    from splatom.simulate import sample_nanoparticle
+
+    viewer, session = studio.viewer, studio.session
+    viewer.layers.clear()
+    dense = sample_nanoparticle()
+    kept = np.delete(np.arange(0, len(dense), 2), [7, 19])  # every second tilt, and two more are missing
+    session.add(dense[kept], "sparse nanoparticle")
+    viewer.dims.set_point(0, len(kept) // 2)
+    dock = studio.dock("Interpolate", 480)
+    dock.resize(480, 900)
+
+    def shown() -> None:
+        settle(0.5)
+        page = dock.preview
+        wait_for(lambda: page.pictures.shown is not None and not (page.asking.busy or page._soon.isActive()), 300)
+        settle(0.5)
+
+    shown()
+    studio.shoot("interpolate_preview")
+    dock.tabs.setCurrentIndex(1)
+    dock.check.every.setChecked(True)
+    dock.check.button.click()
+    wait_for(lambda: dock.check.found is not None, 600)
+    studio.shoot("interpolate_check")
+    dock.panel.run_button.click()
+    wait_for(lambda: not dock.panel.run.active, 600)
+    settle(2)
+    studio.shoot("interpolate_filled")
+    reconstruct = studio.dock("Reconstruct")
+    reconstruct.panel.combo.setCurrentText("tv")
+    settle(2)
+    studio.shoot("interpolate_tv")
+
+
 def main(only: str = "") -> int:
     IMAGES.mkdir(exist_ok=True)
     studio = Studio()
     viewer, session = studio.viewer, studio.session
     if only:
-        {"atoms": atoms, "denoise": denoise}[only](studio)
+        {"atoms": atoms, "denoise": denoise, "interpolate": interpolate}[only](studio)
         session.close()
         viewer.close()
         return 0
@@ -223,6 +260,7 @@ def main(only: str = "") -> int:
 
     atoms(studio)
     denoise(studio)
+    interpolate(studio)
 
     # Alignment: the same specimen, with the shifts that a stage would leave.
     viewer.layers.clear()

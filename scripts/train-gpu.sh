@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Train a full network on a CUDA machine: bash scripts/train-gpu.sh NETWORK [MINUTES] [FOLDER]
+# Train a full network on a CUDA machine: bash scripts/train-gpu.sh NETWORK [MINUTES] [FOLDER]; NETWORK: scgn, sfin or tsgnet
 # Goes on from the checkpoint in FOLDER where there is one; MINUTES count from the first start. On a machine without a network run `make wheels-gpu` elsewhere
 # first and bring .whl/ along.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-network=${1:?scgn or sfin}
+network=${1:?scgn, sfin or tsgnet}
 minutes=${2:-9}
 out=${3:-trained}
 python=${PYTHON:-python3}

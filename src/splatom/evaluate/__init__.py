@@ -3,6 +3,7 @@
 from splatom.evaluate.columns import find_columns, usual_threshold
 from splatom.evaluate.compare import evaluate
 from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
+from splatom.evaluate.interpolation import HoldOut, Scores, band_errors, hold_out
 from splatom.evaluate.matching import AtomMatch, match_atoms
 from splatom.evaluate.removed import foreseen
 from splatom.evaluate.residuals import ReprojectionReport, r_factor, reprojection_report
@@ -12,8 +13,11 @@ from splatom.evaluate.structure import PairDistribution, coordination_numbers, n
 __all__ = [
     "AtomMatch",
     "FscCurve",
+    "HoldOut",
     "PairDistribution",
     "ReprojectionReport",
+    "Scores",
+    "band_errors",
     "coordination_numbers",
     "data_range",
     "directional_fsc",
@@ -23,6 +27,7 @@ __all__ = [
     "foreseen",
     "fsc",
     "half_sets",
+    "hold_out",
     "match_atoms",
     "nearest_neighbours",
     "pair_distribution",

@@ -2,5 +2,7 @@
 
 from splatom.nets.scgn import Scgn
 from splatom.nets.sfin import Sfin
+from splatom.nets.tiltrefiner import TiltRefiner
+from splatom.nets.tsgnet import Tsgnet
 
-__all__ = ["Scgn", "Sfin"]
+__all__ = ["Scgn", "Sfin", "TiltRefiner", "Tsgnet"]

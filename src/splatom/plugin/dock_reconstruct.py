@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from splatom.data import Provenance, TiltSeries
 from splatom.jobs import JobError, Task
 from splatom.methods import find
+from splatom.plugin.interpolate_use import SyntheticTick
 from splatom.plugin.layers import from_layer, info
 from splatom.plugin.runner import MethodPanel
 from splatom.plugin.session import Run, session_of
@@ -69,6 +70,8 @@ class ReconstructDock(QWidget):
         rows.addRow("Run on", self.extent)
         rows.addRow("Rows", self.rows)
         self._rows_label = rows.labelForField(self.rows)
+        self.synthetic = SyntheticTick()
+        self.panel.extra.addWidget(self.synthetic)
         self.panel.extra.addLayout(rows)
         self.panel.extra.addWidget(self.estimate)
         self.panel.data, self.panel.task = self._data, self._task
@@ -97,6 +100,7 @@ class ReconstructDock(QWidget):
         self.device.currentTextChanged.connect(lambda *_: self._plan_soon())
         self.panel.params_changed.connect(self._plan_soon)
         self.panel.method_changed.connect(self._plan_soon)
+        self.panel.method_changed.connect(self._offer_synthetic)
         s = self.session
         s.attach(self, (s.active_series_changed, self._series_changed), (s.run_started, self._started))
         s.attach(self, (s.run_ended, self._ended))
@@ -135,8 +139,12 @@ class ReconstructDock(QWidget):
             self.series_label.setText(f"<b>{self.session.series_layer.name}</b>: {n} tilts of {w} × {h} pixels")
             if not self.rows.isModified():
                 self.rows.setText(", ".join(str(round(h * f)) for f in (0.3, 0.5, 0.7)))
+        self._offer_synthetic()
         self.panel._show_state()
         self._plan_soon()
+
+    def _offer_synthetic(self, *_: Any) -> None:
+        self.synthetic.offer(self.session.series, self.panel.method)
 
     def _extent_changed(self, *_: Any) -> None:
         slices = self.extent.currentIndex() == 1
@@ -145,12 +153,12 @@ class ReconstructDock(QWidget):
         self._plan_soon()
 
     def _data(self) -> TiltSeries | None:
-        series = self.session.series
-        if series is None or self.extent.currentIndex() != 1:
-            return series
         from splatom.plugin.trial import three_rows
 
         try:
+            series = self.synthetic.taken(self.session.series)
+            if series is None or self.extent.currentIndex() != 1:
+                return series
             return three_rows(series, tuple(int(r) for r in self.rows.text().split(",") if r.strip()))
         except ValueError as exc:
             raise JobError(str(exc)) from exc

@@ -54,14 +54,20 @@ class PolarPlot(QWidget):
     -------
     picked(int)
         Index of the tilt whose beam was clicked.
+    planned_picked(int)
+        Index of the tilt to come whose beam was clicked.
     """
 
     picked = Signal(int)
+    planned_picked = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._angles = np.zeros(0)
         self._kind = np.zeros(0, dtype="U9")
+        self._planned = np.zeros(0)
+        self._wide = np.zeros((0, 2))
+        self._chosen: int | None = None
         self._current: int | None = None
         self.setMinimumSize(160, 140)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -103,6 +109,29 @@ class PolarPlot(QWidget):
             self._current = index
             self.update()
 
+    def set_plan(self, planned: ArrayLike = (), wide: ArrayLike = (), chosen: int | None = None) -> None:
+        """Show tilts that are to come, and the gaps that they go into.
+
+        Parameters
+        ----------
+        planned : array (n,)
+            Tilt angles in degrees.
+        wide : array (k, 2)
+            First and last angle of each gap.
+        chosen : int, optional
+            The one of ``planned`` that is looked at.
+        """
+        self._planned = np.atleast_1d(np.asarray(planned, dtype=np.float64))
+        self._wide = np.asarray(wide, dtype=np.float64).reshape(-1, 2)
+        self._chosen = chosen
+        self.update()
+
+    def set_chosen(self, chosen: int | None) -> None:
+        """Mark the tilt to come that is looked at."""
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self.update()
+
     @property
     def summary(self) -> str:
         """One line: range, count and missing wedge."""
@@ -136,7 +165,11 @@ class PolarPlot(QWidget):
         centre, radius = self._frame()
         used = self._angles[self._kind != "excluded"]
         if len(used):
-            self._paint_wedge(painter, centre, radius, *missing_wedge(used))
+            start, width = missing_wedge(used)
+            if width >= 3:
+                self._paint_wedge(painter, centre, radius, start, width)
+        for low, high in self._wide:
+            self._paint_wedge(painter, centre, radius, low, high - low, "synthetic")
         painter.setPen(QPen(faint, 1))
         disc = QRectF(centre.x() - radius, centre.y() - radius, 2 * radius, 2 * radius)
         painter.drawArc(disc, 0, 180 * 16)
@@ -144,6 +177,8 @@ class PolarPlot(QWidget):
         order = {"excluded": 0, "synthetic": 1, "measured": 2, "held_out": 3}
         for i in sorted(range(len(self._angles)), key=lambda k: order[str(self._kind[k])]):
             self._paint_beam(painter, centre, radius, i)
+        for i in range(len(self._planned)):
+            self._paint_planned(painter, centre, radius, i)
         if self._current is not None and 0 <= self._current < len(self._angles):
             self._paint_beam(painter, centre, radius, self._current, current=True)
         painter.setPen(ink)
@@ -156,10 +191,10 @@ class PolarPlot(QWidget):
         painter.drawText(foot, where, self.summary)
         painter.end()
 
-    def _paint_wedge(self, painter: QPainter, centre: QPointF, radius: float, start: float, width: float) -> None:
-        if width < 3:
-            return
-        shade = QColor(COLOURS["current"])
+    def _paint_wedge(
+        self, painter: QPainter, centre: QPointF, radius: float, start: float, width: float, colour: str = "current"
+    ) -> None:
+        shade = QColor(COLOURS[colour])
         shade.setAlpha(45)
         clip = QPainterPath()
         clip.addRect(QRectF(centre.x() - radius, centre.y() - radius, 2 * radius, radius))
@@ -181,19 +216,35 @@ class PolarPlot(QWidget):
         painter.setPen(pen)
         painter.drawLine(_towards(centre, 0.12 * radius, angle), _towards(centre, radius, angle))
 
+    def _paint_planned(self, painter: QPainter, centre: QPointF, radius: float, index: int) -> None:
+        """Paint the outer half of a beam that is to come."""
+        chosen = index == self._chosen
+        angle = _folded(self._planned[index])
+        painter.setPen(QPen(QColor(COLOURS["synthetic"]), 3.0 if chosen else 1.3))
+        painter.drawLine(_towards(centre, 0.6 * radius, angle), _towards(centre, radius, angle))
+
     # ---------------------------------------------------------------- the mouse
     def _nearest(self, at: QPointF) -> int | None:
+        """Return the index of the beam at a place; those to come count on from the tilts."""
         centre, radius = self._frame()
         across, up = at.x() - centre.x(), centre.y() - at.y()
-        if len(self._angles) == 0 or up < -4 or np.hypot(across, up) > 1.15 * radius:
+        distance = np.hypot(across, up)
+        if len(self._angles) == 0 or up < -4 or distance > 1.15 * radius:
             return None
-        away = np.abs([_folded(a) - np.degrees(np.arctan2(across, up)) for a in self._angles])
+        beams = np.append(self._angles, self._planned if distance > 0.55 * radius else ())
+        away = np.abs([_folded(a) - np.degrees(np.arctan2(across, up)) for a in beams])
         return int(away.argmin())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102 - Qt's name
         index = self._nearest(event.position())
         if index is None:
             super().mousePressEvent(event)
+            return
+        to_come = index - len(self._angles)
+        if to_come >= 0:
+            text = f"to come: {_degrees(self._planned[to_come], 2)}"
+            QToolTip.showText(event.globalPosition().toPoint(), text, self)
+            self.planned_picked.emit(to_come)
             return
         QToolTip.showText(event.globalPosition().toPoint(), f"tilt {index}: {_degrees(self._angles[index], 2)}", self)
         self.picked.emit(index)

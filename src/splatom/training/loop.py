@@ -22,7 +22,8 @@ _AVERAGE = 0.998  # of the averaged weights, per step
 _FREEZE = 0.75  # share of the budget after which batch norms keep their statistics, so that the weights settle on them
 _WARM = 100  # steps
 
-Batch = tuple["Tensor", "Tensor"]
+# Input and target; several inputs are the arguments of the network.
+Batch = tuple["Tensor | tuple[Tensor, ...]", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,12 @@ def train(
             if spent > _FREEZE:
                 for norm in norms:
                     norm.eval()
-            images, target = (x.to(device, non_blocking=True) for x in next(stream))
+            given, target = next(stream)
+            inputs = given if isinstance(given, (tuple, list)) else (given,)
+            images = [x.to(device, non_blocking=True) for x in inputs]
+            target = target.to(device, non_blocking=True)
             with torch.autocast("cuda", dtype=torch.bfloat16) if device == "cuda" else nullcontext():
-                output = net(images)
+                output = net(*images)
             value = loss(output.float(), target)
             optimiser.zero_grad(set_to_none=True)
             bad = 0 if torch.isfinite(value) else bad + 1

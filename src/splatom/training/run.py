@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import splatom
 from splatom.data import MethodParams, option
-from splatom.training.loop import Budget, Progress, log_line, train
+from splatom.training.loop import Batch, Budget, Progress, log_line, train
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from splatom.weights import Card
 
 __all__ = ["NETWORKS", "TrainParams", "train_network"]
 
-NETWORKS = ("scgn", "sfin")
+NETWORKS = ("scgn", "sfin", "tsgnet")
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What differs between the networks: what they learn from, and how they are judged."""
+
+    batch: Callable[[int], Batch]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    validate: Callable[[], Callable[[nn.Module], dict[str, float]]]
+    data: str
+    trained: dict[str, tuple[float, float]]
 
 
 class TrainParams(MethodParams):
@@ -28,7 +42,9 @@ class TrainParams(MethodParams):
     """
 
     method: Literal["train"] = "train"
-    variant: Literal["full", "small"] = option("small", "Variant", "full is the published size, and for a GPU.")
+    variant: Literal["full", "small", "published"] = option(
+        "small", "Variant", "full is large, and for a GPU; published is TSGNet as its authors made it."
+    )
     minutes: float = option(10.0, "Minutes", "Time to train for; a resumed run counts from its first start.", gt=0)
     steps: int | None = option(None, "Steps", "End after so many steps instead.", ge=1)
     rate: float | None = option(
@@ -66,7 +82,7 @@ def train_network(
 
     Parameters
     ----------
-    network : {'scgn', 'sfin'}
+    network : {'scgn', 'sfin', 'tsgnet'}
     out : Path
         ``.safetensors``; the card is the page beside it, the log the file ``.jsonl``.
     params : TrainParams
@@ -97,8 +113,6 @@ def train_network(
 
     import torch
 
-    from splatom.training import denoisers, micrographs
-    from splatom.training.own import Own, own_images
     from splatom.weights import Card, build, load, save
 
     if network not in NETWORKS:
@@ -114,12 +128,7 @@ def train_network(
         at = None if params.start == "shipped" else Path(params.start)
         net, before = load(network, params.variant if at is None else "auto", at)
         architecture, variant = before.architecture, before.variant
-    own: Own | None = None
-    if params.images is not None or params.clean is not None:
-        own = own_images(denoisers.MODALITY[network], params.images, params.clean)
-        if own.clean and max(min(image.shape) for image in own.clean) < denoisers.SMALLEST:
-            side = denoisers.SMALLEST
-            raise ValueError(f"{params.clean}: no image of {side} × {side} pixels or more, which scenes are cut from")
+    lesson = _of_tilts(net, params, seed) if network == "tsgnet" else _of_micrographs(network, params, seed)
     state = None
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
@@ -139,10 +148,10 @@ def train_network(
     rate = params.rate or (2e-3 if params.start is None else 5e-4)
     done = train(
         net,
-        denoisers.stream(network, seed, scale=params.batch, own=own),
-        denoisers.denoising_loss,
+        lesson.batch,
+        lesson.loss,
         Budget(params.minutes, params.steps, rate),
-        validate=denoisers.validation(network),
+        validate=lesson.validate(),
         device=device,
         checkpoint=state,
         resume=resume,
@@ -151,12 +160,11 @@ def train_network(
         workers=workers,
         tick=tick,
     )
-    data = "streamed simulated images" if own is None else "streamed simulated images and the user's own"
     card = Card(
         network,
         variant,
         architecture=architecture,
-        data=f"{data} ({denoisers.MODALITY[network]}; splatom.training)",
+        data=lesson.data,
         seed=seed,
         steps=done.steps,
         minutes=done.seconds / 60,
@@ -166,14 +174,47 @@ def train_network(
         date=date.today().isoformat(),
         version=splatom.__version__,
         figures=latest,
-        trained={
-            "noise_to_contrast": micrographs.NOISE_TO_CONTRAST,
-            "line_to_contrast": (0.0, micrographs.LINE_TO_CONTRAST[1]),
-            "pixel_angstrom": micrographs.PIXEL_ANGSTROM,
-        },
-        detect_sigma=micrographs.DOT_SIGMA,
+        trained=lesson.trained,
     )
     card = save(out, done.net, card)
     if done.interrupted:
         raise KeyboardInterrupt
     return card
+
+
+def _of_micrographs(network: str, params: TrainParams, seed: int) -> _Lesson:
+    from splatom.training import denoisers, micrographs
+    from splatom.training.own import Own, own_images
+
+    own: Own | None = None
+    if params.images is not None or params.clean is not None:
+        own = own_images(denoisers.MODALITY[network], params.images, params.clean)
+        if own.clean and max(min(image.shape) for image in own.clean) < denoisers.SMALLEST:
+            side = denoisers.SMALLEST
+            raise ValueError(f"{params.clean}: no image of {side} × {side} pixels or more, which scenes are cut from")
+    data = "streamed simulated images" if own is None else "streamed simulated images and the user's own"
+    return _Lesson(
+        denoisers.stream(network, seed, scale=params.batch, own=own),
+        denoisers.denoising_loss,
+        lambda: denoisers.validation(network),
+        f"{data} ({denoisers.MODALITY[network]}; splatom.training)",
+        {
+            "noise_to_contrast": micrographs.NOISE_TO_CONTRAST,
+            "line_to_contrast": (0.0, micrographs.LINE_TO_CONTRAST[1]),
+            "pixel_angstrom": micrographs.PIXEL_ANGSTROM,
+        },
+    )
+
+
+def _of_tilts(net: nn.Module, params: TrainParams, seed: int) -> _Lesson:
+    from splatom.training import interpolators, tilts
+
+    if params.images is not None or params.clean is not None:
+        raise ValueError("tsgnet learns from simulated series only: leave out --images and --clean")
+    return _Lesson(
+        interpolators.stream(seed, scale=params.batch),
+        interpolators.published_loss(net) if params.variant == "published" else interpolators.interpolation_loss,
+        interpolators.validation,
+        "streamed simulated tilt series (splatom.training.tilts)",
+        {"gap_degree": tilts.GAP_DEGREE},
+    )

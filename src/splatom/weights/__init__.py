@@ -24,6 +24,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "full": {"width": 64, "blocks": 8, "outputs": 2},
         "small": {"width": 48, "blocks": 4, "outputs": 2, "fold": 2, "residual": True},
     },
+    # Ours, which knows the tilt's geometry, and the published flow network (one residual channel, the gap as an input).
+    "tsgnet": {
+        "full": {"widths": [64, 96, 128, 160], "fold": 1},
+        "small": {"widths": [32, 48, 64], "fold": 2},
+        "published": {"residuals": 1, "gap": True},
+    },
 }
 
 
@@ -49,9 +55,10 @@ class Card:
     figures : dict
         Last figures of the validation.
     trained : dict
-        Ranges (low, high) of what it has seen: ``noise_to_contrast``, ``line_to_contrast``, ``pixel_angstrom``.
+        Ranges (low, high) of what it has seen: ``noise_to_contrast``, ``line_to_contrast``, ``pixel_angstrom`` of the
+        denoisers; ``gap_degree``, half of the neighbours' distance, of TSGNet.
     detect_sigma : float
-        σ in pixels of the dots of the second output, at least; wider where columns are far apart.
+        Of denoisers: σ in pixels of the dots of the second output, at least; wider where columns are far apart.
     """
 
     network: str
@@ -101,10 +108,11 @@ def _arguments(network: str, variant: str) -> dict[str, Any]:
 
 
 def _made(network: str, arguments: dict[str, Any]) -> nn.Module:
-    from splatom.nets import Scgn, Sfin
+    from splatom.nets import Scgn, Sfin, TiltRefiner, Tsgnet
 
-    classes: dict[str, type[nn.Module]] = {"scgn": Scgn, "sfin": Sfin}
-    return classes[network](**arguments)
+    classes: dict[str, type[nn.Module]] = {"scgn": Scgn, "sfin": Sfin, "tsgnet": Tsgnet}
+    made = TiltRefiner if network == "tsgnet" and "widths" in arguments else classes[network]
+    return made(**arguments)
 
 
 def _file(network: str, variant: str) -> Path:
@@ -122,8 +130,8 @@ def load(network: str, variant: str = "auto", path: Path | None = None) -> tuple
     Parameters
     ----------
     network : str
-        ``"scgn"`` or ``"sfin"``.
-    variant : {'auto', 'full', 'small'}
+        ``"scgn"``, ``"sfin"`` or ``"tsgnet"``.
+    variant : {'auto', 'full', 'small', 'published'}
         Of the shipped weights; auto is the full one where it ships.
     path : Path, optional
         A user's own file, as ``splatom train`` writes it; the variant is then what the file says.

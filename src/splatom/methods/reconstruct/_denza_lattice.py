@@ -62,7 +62,7 @@ class LatticeFit:
     ) -> None:
         self.problem, self.blur, self.scale = problem, Blur(sigma), scale
         data = problem.data
-        self.noise = noise_model(data)
+        self.noise = noise_model(problem.measured_data)
         self.variance = variances(data, *self.noise)
         self.weights = problem.weights / self.variance
         self._root = self.weights.sqrt()

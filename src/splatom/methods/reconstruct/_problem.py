@@ -99,7 +99,7 @@ def edge_level(series: TiltSeries) -> float:
 
     The median over the tilts. The background is the first percentile of slightly smoothed images.
     """
-    smooth = _smoothed(series)
+    smooth = _smoothed(_weighed(series))
     profile = smooth.mean(axis=1, dtype=np.float64) - np.percentile(smooth[:, ::4, ::4], 1)
     band = max(1, series.shape[2] // 32)
     edges = np.maximum(profile[:, :band].mean(axis=1), profile[:, -band:].mean(axis=1))
@@ -184,7 +184,7 @@ def prepared_series(series: TiltSeries, film: bool, subtract: bool | None, note:
         note(bright_field="the logarithm of empty beam over image is reconstructed")
         data = np.log(empty / np.maximum(series.projections, 0.01 * empty))
         return series.with_(projections=data.astype(np.float32), contrast="adf")
-    smooth = _smoothed(series)[:, ::4, ::4]
+    smooth = _smoothed(_weighed(series))[:, ::4, ::4]
     background, bright = np.percentile(smooth, [1, 99.5])
     limit = 0.05 * (bright - background)
     if subtract is None:
@@ -193,6 +193,12 @@ def prepared_series(series: TiltSeries, film: bool, subtract: bool | None, note:
         note(background_subtracted=float(f"{background:.5g}"))
         return series.with_(projections=series.projections - np.float32(background))
     return series
+
+
+def _weighed(series: TiltSeries) -> TiltSeries:
+    """Return the tilts of a weight above zero: the others decide nothing."""
+    used = series.weights > 0
+    return series if used.all() or not used.any() else series[used]
 
 
 def _smoothed(series: TiltSeries) -> NDArray[np.float32]:
@@ -216,7 +222,7 @@ class Problem:
         Of the fitted tilts.
     data : Tensor (n, rows, columns)
     weights : Tensor (n, 1, 1) or (n, rows, columns)
-        Weight of every pixel; zero where it was not measured.
+        Weight of every pixel, 1 for the mean measured tilt; zero where it was not measured.
     held_projector, held_data, held_mask
         The same of the held-out tilts, None where there are none.
     non_negative : bool
@@ -224,6 +230,8 @@ class Problem:
         To be called inside long passes.
     restored : dict, optional
         State of a checkpoint to go on from.
+    measured : array (n,) of bool, optional
+        Tilts that are not synthetic; all by default.
     """
 
     projector: VoxelProjector
@@ -235,6 +243,16 @@ class Problem:
     non_negative: bool
     check: Callable[[], None]
     restored: dict[str, Any] | None = None
+    measured: NDArray[np.bool_] | None = None
+
+    @property
+    def measured_data(self) -> Tensor:
+        """Data of the measured tilts: noise is judged by these alone. All, where none was measured."""
+        if self.measured is None or self.measured.all() or not self.measured.any():
+            return self.data
+        import torch
+
+        return self.data[torch.from_numpy(np.flatnonzero(self.measured)).to(self.data.device)]
 
     def forward(self, volume: Tensor, out: Tensor | None = None) -> Tensor:
         """Return A x, checking for a stop."""
@@ -345,7 +363,10 @@ def make_problem(
     def projector(views: NDArray[np.bool_]) -> VoxelProjector:
         return VoxelProjector(series.geometry[views], box.solved, series.shape[1:], job.device)
 
-    weights = tensor(series.weights[kept] / series.weights[kept].mean())[:, None, None]
+    # Interpolated tilts add little that is new: they leave the weight of the measured ones, against a prior, as it is.
+    measured = ~series.synthetic[kept]
+    unit = series.weights[kept][measured if measured.any() else np.s_[:]].mean()
+    weights = tensor(series.weights[kept] / unit)[:, None, None]
     if series.mask is not None:
         weights = weights * tensor(series.mask[kept])
     held = series.held_out
@@ -361,6 +382,7 @@ def make_problem(
         positive,
         job.check,
         restored,
+        measured,
     )
 
 

@@ -70,8 +70,8 @@ def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
 
     from splatom.operators.tv import tv_dual_step, tv_primal_step
 
-    sigma = noise_level(problem.data)
-    scale = sigma * len(problem.data) ** 0.5
+    sigma = noise_level(problem.measured_data)
+    scale = sigma * float(problem.weights.amax(dim=(1, 2)).sum()) ** 0.5  # √n; an interpolated tilt counts as it weighs
     job.note(noise=float(f"{sigma:.4g}"))
     thin = problem.one_slice()
     lengths = thin.forward(torch.ones_like(thin.zeros()))

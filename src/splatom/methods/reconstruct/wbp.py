@@ -49,11 +49,11 @@ def run(series: TiltSeries, job: Job[WbpParams]) -> Volume:
     series = prepared_series(series, box.film, params.subtract_background, job.note)
     problem = make_problem(series, box, False, job)
     geometry = problem.projector.geometry
-    shares = angle_shares(geometry) if params.density else np.full(len(geometry), np.pi / len(geometry))
-    weights = problem.weights.amax(dim=(1, 2), keepdim=True)
+    weights = problem.weights.amax(dim=(1, 2)).cpu().numpy()
+    shares = angle_shares(geometry, weights) if params.density else np.pi * weights / weights.sum()
     data = problem.data * (problem.weights > 0)
     filtered = filter_projections(data, geometry, params.filter)
-    filtered *= weights * torch.from_numpy(shares.astype(np.float32)).to(filtered.device)[:, None, None]
+    filtered *= torch.from_numpy(shares.astype(np.float32)).to(filtered.device)[:, None, None]
     volume = problem.zeros()
     total = -(-len(geometry) // 8)
     with job.keeping_partial():
@@ -71,20 +71,25 @@ def run(series: TiltSeries, job: Job[WbpParams]) -> Volume:
     return Volume(data.cpu().numpy(), series.pixel_size, provenance=series.provenance)
 
 
-def angle_shares(geometry: ViewGeometry) -> NDArray[np.float64]:
-    """Return the range of angles in radians that each tilt stands for, (n,): half the way to either neighbour.
+def angle_shares(geometry: ViewGeometry, weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    """Return the range of angles in radians that each tilt stands for, (n,): its part of the way to either neighbour.
 
-    The first and the last tilt stand for as much outside as inside; repeats share their range.
+    Two neighbours share the way between them by their weights, as do repeats their range; by halves where they weigh
+    alike. The first and the last tilt stand for as much outside as inside.
     """
     angles = geometry.tilt_degrees
-    different, group, repeats = np.unique(np.round(angles, 6), return_inverse=True, return_counts=True)
+    weights = np.ones(len(angles)) if weights is None else np.asarray(weights, dtype=np.float64)
+    different, group = np.unique(np.round(angles, 6), return_inverse=True)
+    total = np.bincount(group, weights)
+    within = weights / total[group]
     if len(different) == 1:
-        return np.full(len(angles), np.pi / len(angles))
-    edges = (different[1:] + different[:-1]) / 2
-    edges = np.concatenate([[2 * different[0] - edges[0]], edges, [2 * different[-1] - edges[-1]]])
+        return np.pi * within
+    lower = np.diff(different) * total[:-1] / (total[:-1] + total[1:])  # what the lower one of two has of their way
+    upper = np.diff(different) - lower
+    share = np.concatenate([lower[:1], upper]) + np.concatenate([lower, upper[-1:]])
     # Together the tilts stand for no more than the half turn that there is.
-    share = np.diff(edges) * min(1.0, 180.0 / (edges[-1] - edges[0]))
-    out: NDArray[np.float64] = np.deg2rad(share / repeats)[group]
+    share *= min(1.0, 180.0 / share.sum())
+    out: NDArray[np.float64] = np.deg2rad(share)[group] * within
     return out
 
 
