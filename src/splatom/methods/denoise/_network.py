@@ -39,8 +39,8 @@ class NetworkParams(MethodParams):
     )
     flips: bool = option(False, "Flip ensemble", "Average over the four flips: a little better, four times the work.")
     order: bool = option(
-        True, "Keep order", "Give back what stands out of the removed part's spectrum: a lattice that the network did "
-        "not know. It can do no more than undo what the network did.", advanced=True,
+        True, "Keep order", "Give back what stands out of the removed part's spectrum: a lattice that the network "
+        "weakened.", advanced=True,
     )  # fmt: skip
     lines: Literal["auto", "rows", "columns"] = option(
         "auto", "Lines run along", "Direction of line noise in the images; auto: from the scan and the turns since.",
