@@ -58,8 +58,8 @@ def best_f1(image: NDArray[np.float32], truth: Micrograph) -> float:
 
 def f1_of_map(dots: NDArray[np.float32], truth: Micrograph) -> float:
     """Return F1 of the columns that Splatom finds in a network's map, at the threshold that it chooses itself."""
-    from splatom.evaluate.columns import find_columns, usual_threshold
+    from splatom.evaluate.columns import find_columns, usual_distance, usual_threshold
 
     threshold = usual_threshold(dots, phase=truth.modality == "hrtem")
-    scores = _f1s(find_columns(dots, threshold, WITHIN / truth.pixel), truth)
+    scores = _f1s(find_columns(dots, threshold, max(WITHIN / truth.pixel, usual_distance(dots))), truth)
     return float(scores[-1]) if len(scores) else 0.0

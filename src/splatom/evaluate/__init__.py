@@ -1,6 +1,6 @@
 """How good a result is: against a truth, against the measured images, against its other half."""
 
-from splatom.evaluate.columns import find_columns, usual_threshold
+from splatom.evaluate.columns import find_columns, usual_distance, usual_threshold
 from splatom.evaluate.compare import evaluate
 from splatom.evaluate.images import data_range, fit_gain_offset, psnr, rmse, ssim
 from splatom.evaluate.interpolation import HoldOut, Scores, band_errors, hold_out
@@ -36,5 +36,6 @@ __all__ = [
     "reprojection_report",
     "rmse",
     "ssim",
+    "usual_distance",
     "usual_threshold",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["find_columns", "usual_threshold"]
+__all__ = ["find_columns", "usual_distance", "usual_threshold"]
 
 _BLUR = 0.8  # pixels
 
@@ -30,8 +30,27 @@ def usual_threshold(detect_image: ArrayLike, *, phase: bool = False) -> float:
     return float(np.clip(share * np.percentile(tops, 95), 0.06, most)) if tops.size else most
 
 
+def usual_distance(detect_image: ArrayLike) -> float:
+    """Return the distance in pixels below which the fainter of two dots is none, from how far the sure dots are apart.
+
+    A network draws faint dots in the flanks of columns that are much wider than those it knows. Sure dots are those
+    above half of the 95th percentile of the maxima's heights; columns are nowhere nearer than two fifths of the median
+    distance of sure neighbours (a light column between two heavy ones is at half of it). At least 3 pixels.
+    """
+    from scipy.spatial import cKDTree
+
+    image = np.maximum(np.asarray(detect_image, dtype=np.float64), 0)
+    places = find_columns(image, min_distance=3.0)
+    rows, columns = np.clip(np.rint(places).astype(int), 0, np.array(image.shape) - 1).T
+    heights = image[rows, columns]
+    sure = places[heights > 0.5 * np.percentile(heights, 95)] if len(places) else places
+    if len(sure) < 8:
+        return 3.0
+    return max(3.0, 0.4 * float(np.median(cKDTree(sure).query(sure, k=2)[0][:, 1])))
+
+
 def find_columns(
-    detect_image: ArrayLike, threshold: float | None = None, min_distance: float = 3.0
+    detect_image: ArrayLike, threshold: float | None = None, min_distance: float | None = None
 ) -> NDArray[np.float64]:
     """Find the dots of a detection map.
 
@@ -46,8 +65,8 @@ def find_columns(
     threshold : float, optional
         Least height of a dot, in the unit of the image (dots of the networks have height 1); by default
         :func:`usual_threshold`.
-    min_distance : float
-        Pixels.
+    min_distance : float, optional
+        Pixels; by default :func:`usual_distance`.
 
     Returns
     -------
@@ -68,6 +87,7 @@ def find_columns(
     if not np.isfinite(image).all():
         raise ValueError("the image holds values that are not finite (NaN or infinity)")
     threshold = usual_threshold(image) if threshold is None else threshold
+    min_distance = usual_distance(image) if min_distance is None else min_distance
     if not threshold > 0:
         raise ValueError(f"threshold is {threshold}; it has to be above zero")
     # A Gaussian that is blurred by another stays one, in its place; a little noise then moves no top.

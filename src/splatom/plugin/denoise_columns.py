@@ -45,6 +45,13 @@ def threshold_for(maps: NDArray[np.float32], *, phase: bool) -> float:
     return float(np.median([usual_threshold(m, phase=phase) for m in maps]))
 
 
+def distance_for(maps: NDArray[np.float32]) -> float:
+    """Return one least distance for all maps, pixels: the median of what suits each."""
+    from splatom.evaluate.columns import usual_distance
+
+    return float(np.median([usual_distance(m) for m in maps]))
+
+
 def spacing(places: tuple[NDArray[np.float64], ...]) -> float | None:
     """Median distance to the nearest neighbour in pixels; None where there are too few."""
     from scipy.spatial import cKDTree
@@ -101,7 +108,9 @@ class ColumnsPage(QWidget):
         self.distance.setRange(0.0, 1000.0)
         self.distance.setValue(3.0)
         self.distance.setSuffix(" px")
-        self.distance.setToolTip("Of two columns that are nearer, the fainter one goes")
+        self.distance.setToolTip(
+            "Of two columns that are nearer, the fainter one goes.\nChosen from the map when it comes, too."
+        )
         self.button, self.stop = QPushButton("Find columns"), QPushButton("Stop")
         self.bar, self.result, self.message = QProgressBar(), QLabel(), MessageBar()
         self.result.setWordWrap(True)
@@ -205,8 +214,9 @@ class ColumnsPage(QWidget):
     def _mapped(self, maps: NDArray[np.float32]) -> None:
         self._rest()
         self._maps = maps
-        with QSignalBlocker(self.threshold):
+        with QSignalBlocker(self.threshold), QSignalBlocker(self.distance):
             self.threshold.setValue(round(threshold_for(maps, phase=self._of is not None and self._of[3] == "scgn"), 2))
+            self.distance.setValue(round(distance_for(maps), 1))
         self._place()
 
     def _place(self, *_: Any) -> None:
