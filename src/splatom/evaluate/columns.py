@@ -18,13 +18,13 @@ def usual_threshold(detect_image: ArrayLike, *, phase: bool = False) -> float:
     """Return the height above which a detection map's dots count, from the heights of its surest dots.
 
     A network that cannot tell a column's place to a pixel spreads its dot: at low dose all dots are low. So the
-    threshold is a quarter of the 95th percentile of the maxima's heights, between 0.06 and 0.25. In phase contrast
+    threshold is two fifths of the 95th percentile of the maxima's heights, between 0.06 and 0.4. In phase contrast
     (``phase``) a column may be bright or dark, and a network that is not sure marks the gaps between columns too, but
-    lower: there it is 0.65 of that percentile, up to 0.4. Both were chosen on scenes of the networks' training.
+    lower: there it is 0.65 of that percentile, up to 0.4, too. Chosen on scenes of the networks' training.
     """
     from scipy import ndimage
 
-    share, most = (0.65, 0.4) if phase else (0.25, 0.25)
+    share, most = 0.65 if phase else 0.4, 0.4
     image = np.maximum(np.asarray(detect_image, dtype=np.float64), 0)
     tops = image[(image == ndimage.maximum_filter(image, 3, mode="nearest")) & (image > 0.05)]
     return float(np.clip(share * np.percentile(tops, 95), 0.06, most)) if tops.size else most
@@ -34,7 +34,7 @@ def usual_distance(detect_image: ArrayLike) -> float:
     """Return the distance in pixels below which the fainter of two dots is none, from how far the sure dots are apart.
 
     A network draws faint dots in the flanks of columns that are much wider than those it knows. Sure dots are those
-    above half of the 95th percentile of the maxima's heights; columns are nowhere nearer than two fifths of the median
+    above half of the 95th percentile of the maxima's heights; columns are nowhere nearer than 0.45 of the median
     distance of sure neighbours (a light column between two heavy ones is at half of it). At least 3 pixels.
     """
     from scipy.spatial import cKDTree
@@ -46,7 +46,7 @@ def usual_distance(detect_image: ArrayLike) -> float:
     sure = places[heights > 0.5 * np.percentile(heights, 95)] if len(places) else places
     if len(sure) < 8:
         return 3.0
-    return max(3.0, 0.4 * float(np.median(cKDTree(sure).query(sure, k=2)[0][:, 1])))
+    return max(3.0, 0.45 * float(np.median(cKDTree(sure).query(sure, k=2)[0][:, 1])))
 
 
 def find_columns(
