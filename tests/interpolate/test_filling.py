@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _series import balls, noise, rms
+from _balls import balls, noise, rms
 
 from splatom.cli import main
 from splatom.data import TiltSeries

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from _series import balls, rms
+from _balls import balls, rms
 
 from splatom.data import TiltSeries
 from splatom.geometry import ViewGeometry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from _series import balls, rms
+from _balls import balls, rms
 
 from splatom.data import TiltSeries
 from splatom.geometry import ViewGeometry
