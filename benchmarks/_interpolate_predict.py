@@ -22,7 +22,7 @@ from splatom.geometry import ViewGeometry
 
 BLURS = tuple(0.25 * 2 ** (k / 2) for k in range(11))  # pixels
 WEIGHTS = (1.0, 3.0, 9.0)
-PASSES = 150
+PASSES = 400
 BANDS = (0.0, 0.125, 0.25, 0.5, 1.0)  # of Nyquist's frequency
 BASELINES = ("linear", "blurred", "tv")
 Ours = Mapping[str, tuple[str, dict[str, Any]]]

@@ -20,6 +20,7 @@ from splatom.weights import Card, build, save
 
 SPARSE = np.arange(-60, 61, 12.0)
 BETWEEN = tuple((SPARSE[:-1] + 6).tolist())
+QUICK = {"share": 1.0, "smoothing": 1.5, "passes": 40}
 ARGUMENTS = {"widths": [8, 12], "fold": 2}
 
 
@@ -46,7 +47,7 @@ def random(tmp_path_factory) -> Path:
 
 
 def predicted(series: TiltSeries, weights: Path, **params: object) -> np.ndarray:
-    words = {"angles": BETWEEN, "share": 1.0, "weights": weights, **params}
+    words = {"angles": BETWEEN, "weights": weights, **QUICK, **params}
     out = run("interpolate", "tsgnet", series, device="cpu", **words)
     return out.projections[out.synthetic]
 
@@ -59,7 +60,7 @@ def test_an_idle_network_leaves_what_the_reconstruction_says(idle: Path) -> None
 
 def test_measured_tilts_stay_bit_for_bit_and_totals_are_linears(random: Path) -> None:
     series = balls(SPARSE, dose=100)
-    out = run("interpolate", "tsgnet", series, angles=BETWEEN, share=1.0, weights=random)
+    out = run("interpolate", "tsgnet", series, angles=BETWEEN, weights=random, **QUICK)
     assert out.projections[~out.synthetic].tobytes() == series.projections.tobytes()
     linear = run("interpolate", "linear", series, angles=BETWEEN)
     totals = [s.projections[s.synthetic].sum(axis=(1, 2), dtype=np.float64) for s in (out, linear)]
@@ -81,7 +82,7 @@ def test_the_axis_is_turned_upright_for_the_network(random: Path) -> None:
         projections=np.rot90(upright.projections, -1, (1, 2)), geometry=upright.geometry.turned(90)
     )
     assert lying.geometry.axis_degrees == pytest.approx(90)
-    out = run("interpolate", "tsgnet", lying, share=1.0, weights=random)
+    out = run("interpolate", "tsgnet", lying, weights=random, **QUICK)
     new = np.rot90(out.projections[out.synthetic], 1, (1, 2))
     first = predicted(upright, random)
     assert rms(new, first) < 0.01 * first.std()
@@ -104,7 +105,7 @@ def test_large_images_are_seen_in_strips_that_leave_no_seam(random: Path, monkey
 def test_a_network_that_makes_nothing_better_gives_way_to_linear(tmp_path: Path) -> None:
     bad = saved(tmp_path / "bad.safetensors", idle=False, network="published")
     series = balls(SPARSE)
-    job = Job(get("interpolate", "tsgnet").params(angles=BETWEEN, weights=bad))
+    job = Job(get("interpolate", "tsgnet").params(angles=BETWEEN, weights=bad, passes=40))
     out = execute("interpolate", "tsgnet", series, job)
     truth = balls(BETWEEN).projections
     linear = run("interpolate", "linear", series, angles=BETWEEN)
@@ -115,7 +116,7 @@ def test_a_network_that_makes_nothing_better_gives_way_to_linear(tmp_path: Path)
 def test_gaps_beyond_what_it_was_trained_on_are_told(idle: Path) -> None:
     for step, told in ((20.0, False), (60.0, True)):
         angles = np.arange(-60, 61, step)
-        job = Job(get("interpolate", "tsgnet").params(weights=idle, share=1.0))
+        job = Job(get("interpolate", "tsgnet").params(weights=idle, **QUICK))
         execute("interpolate", "tsgnet", balls(angles), job)
         assert ("wide_gap" in job.notes) is told
 

@@ -1,29 +1,25 @@
-"""Views that were never taken, from a quick reconstruction of those that were."""
+"""Views that were never taken, from a reconstruction of those that were."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from splatom.operators.tv import PrimalDual, noise_level
 from splatom.operators.voxel import VoxelProjector
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from splatom.geometry import ViewGeometry
 
     Tick = Callable[[], None] | None
 
-__all__ = ["PASSES", "reprojected"]
+__all__ = ["reprojected", "widened"]
 
-PASSES = 20
-_SUBSETS = 4  # of tilts: a pass over each of them does as much as four over all
-_LAST = 5  # passes over all tilts, which the subsets do not agree on to the last
 _GOES_ON = 0.1  # mean at the edge columns over the highest column's, above which matter goes on beyond the field
 
 
@@ -32,11 +28,12 @@ def reprojected(
     geometry: ViewGeometry,
     wanted: ViewGeometry,
     *,
+    weight: float,
+    passes: int,
     non_negative: bool = True,
-    passes: int = PASSES,
     tick: Tick = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reconstruct by accelerated SIRT and project the result again.
+    """Reconstruct by total variation and project the result again.
 
     Parameters
     ----------
@@ -46,10 +43,12 @@ def reprojected(
         Of the measured tilts.
     wanted : ViewGeometry
         Of the views asked for.
+    weight : float
+        Of the total variation, relative to the noise, as of ``reconstruct tv``.
+    passes : int
+        Of :class:`splatom.operators.tv.PrimalDual`.
     non_negative : bool
         Whether matter is bright, never darker than nothing.
-    passes : int
-        Of SIRT by ordered subsets with Nesterov's momentum. The networks learn from the default.
     tick : callable, optional
         Called every few tens of milliseconds; what it raises stops the work.
 
@@ -64,59 +63,39 @@ def reprojected(
     Notes
     -----
     Rotation about a known axis is not video: every row of pixels sees one slice of the specimen, the same one in every
-    tilt. SIRT as J. Gregor and T. Benson, IEEE Trans. Med. Imaging 27, 918 (2008) scale it; subsets with momentum as
-    D. Kim, S. Ramani and J. Fessler, IEEE Trans. Med. Imaging 34, 167 (2015): 25 passes come as near as 100 of SIRT
-    with momentum alone. Where matter goes on beyond the field, the box is a quarter wider on either side, and the even
-    ground of each tilt, which no box could hold, is left out of it.
+    tilt. Where matter goes on beyond the field, the box is a quarter wider on either side, and the even ground of each
+    tilt, which no box could hold, is left out of it.
     """
     _, rows, columns = images.shape
     wide = columns
     if _goes_on(images):
-        wide += 2 * (columns // 4)
+        wide = widened(columns)
         images = images - torch.quantile(images.flatten(1), 0.05, dim=1)[:, None, None].clamp(min=0)
     shape = (wide, rows, wide)
-    whole = _Part.of(images, geometry, shape, np.arange(len(images)), tick)
-    count = max(1, min(_SUBSETS, len(images) // 2))
-    subsets = [_Part.of(images, geometry, shape, np.arange(k, len(images), count), tick) for k in range(count)]
-    x = _passed(images.new_zeros(shape), subsets * passes, non_negative, tick)
-    x = _passed(x, [whole] * _LAST, non_negative, tick)
+    operator = VoxelProjector(geometry, shape, (rows, columns), device=images.device.type)
+
+    def forward(volume: Tensor) -> Tensor:
+        return operator.forward(volume, tick)
+
+    def adjoint(projections: Tensor) -> Tensor:
+        return operator.adjoint(projections, tick)
+
+    x = images.new_zeros(shape)
+    solver = PrimalDual.of(
+        forward, adjoint, images, images.new_ones(()), forward(torch.ones_like(x)), adjoint(torch.ones_like(images)),
+        non_negative, tick,
+    )  # fmt: skip
+    ahead, p, q = x.clone(), torch.zeros_like(images), x.new_zeros((3, *shape))
+    penalty = weight * noise_level(images) * len(images) ** 0.5
+    for _ in range(passes):
+        solver.step(x, ahead, p, q, penalty)
     there = VoxelProjector(wanted, shape, (rows, columns), device=images.device.type)
-    return there.forward(x, tick), whole.operator.forward(x, tick)
+    return there.forward(x, tick), forward(x)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some tilts, and what one step of SIRT needs of them."""
-
-    operator: VoxelProjector
-    images: Tensor
-    per_ray: Tensor
-    per_voxel: Tensor
-
-    @classmethod
-    def of(
-        cls, images: Tensor, geometry: ViewGeometry, shape: tuple[int, int, int], which: NDArray[np.int64], tick: Tick
-    ) -> _Part:
-        views = type(geometry)(geometry.rotations[which], geometry.shifts[which])
-        mine = images[torch.from_numpy(which)]
-        operator = VoxelProjector(views, shape, (images.shape[1], images.shape[2]), device=images.device.type)
-        # Rays and voxels that are hardly met are not to be divided by next to nothing.
-        per_ray = 1 / operator.forward(images.new_ones(shape), tick).clamp(min=1.0)
-        return cls(operator, mine, per_ray, 1 / operator.adjoint(torch.ones_like(mine), tick).clamp(min=1.0))
-
-
-def _passed(x: Tensor, parts: list[_Part], non_negative: bool, tick: Tick) -> Tensor:
-    """Take one step of SIRT for each part, with momentum from the second on."""
-    ahead, t = x.clone(), 1.0
-    for part in parts:
-        residual = part.operator.forward(ahead, tick).neg_().add_(part.images).mul_(part.per_ray)
-        new = part.operator.adjoint(residual, tick).mul_(part.per_voxel).add_(ahead)
-        if non_negative:
-            new.clamp_(min=0)
-        grown = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        ahead = torch.sub(new, x, out=ahead).mul_((t - 1) / grown).add_(new)
-        x, t = new, grown
-    return x
+def widened(columns: int) -> int:
+    """Return the width of the box for matter that goes on beyond a field of so many columns."""
+    return columns + 2 * (columns // 4)
 
 
 def _goes_on(images: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The total-variation half of a primal-dual step, fused and in place.
+"""Total variation: the noise that its weight is counted in, and the steps of the primal-dual method, in place.
 
 The gradient takes forward differences with nothing flowing through the border; the divergence is its negative
 adjoint. Written as array expressions these steps cost several times the projector itself: every intermediate of a
@@ -8,8 +8,10 @@ large volume is a trip to main memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -17,7 +19,98 @@ if TYPE_CHECKING:
 
     Tick = Callable[[], None] | None
 
-__all__ = ["tv_dual_step", "tv_primal_step", "tv_value"]
+__all__ = ["PrimalDual", "noise_level", "tv_dual_step", "tv_primal_step", "tv_value"]
+
+# Balance of primal against dual steps: voxel values are small against ray sums. On simulated particles at 47 noisy and
+# at 15 tilts, 10 to 30 came nearest to the optimum in 50 to 200 passes; 1 and 300 were several times slower. Views
+# between 4 to 11 noise-free tilts of clusters of atoms said the same.
+_BALANCE = 30.0
+
+
+def noise_level(data: Tensor) -> float:
+    """Return the standard deviation of the noise of projections (n, rows, columns), at least 0.5 % of their range.
+
+    The mask of J. Immerkær (Comput. Vis. Image Underst. 64, 300, 1996) removes what is locally linear; the median of
+    what remains resists edges. The floor stands for the errors of the model, which noise-free data have as well.
+    """
+    mask = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], device=data.device)
+    if min(data.shape[1:]) < 3:
+        return float(0.005 * data.abs().max())
+    rough = torch.nn.functional.conv2d(data[:, None], mask[None, None])
+    sample = rough.flatten()[:: max(1, rough.numel() // 1_000_000)]
+    spread = float(sample.abs().median()) / 0.6745 / 6
+    values = data.flatten()[:: max(1, data.numel() // 1_000_000)].cpu().numpy()
+    low, high = np.percentile(values, [1, 99.5])
+    return max(spread, 0.005 * float(high - low), 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class PrimalDual:
+    """Passes towards the minimum of ½ Σ w (A x − y)² + λ TV(x).
+
+    The method of A. Chambolle and T. Pock, J. Math. Imaging Vis. 40, 120 (2011), with the diagonal steps of T. Pock and
+    A. Chambolle, ICCV 2011; for tomography: E. Sidky, Phys. Med. Biol. 57, 3065 (2012).
+
+    Made by :meth:`of`.
+    """
+
+    forward: Callable[[Tensor], Tensor]
+    adjoint: Callable[[Tensor], Tensor]
+    data: Tensor
+    dual: Tensor
+    damping: Tensor
+    primal: Tensor
+    tv: float
+    non_negative: bool
+    tick: Tick = None
+
+    @classmethod
+    def of(
+        cls, forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], data: Tensor, weights: Tensor,
+        lengths: Tensor, sums: Tensor, non_negative: bool, tick: Tick = None,
+    ) -> PrimalDual:  # fmt: skip
+        """Choose the steps.
+
+        Parameters
+        ----------
+        forward, adjoint : callable
+            A and Aᵀ.
+        data : Tensor (n, rows, columns)
+        weights : Tensor, broadcast to the data's shape
+        lengths : Tensor, broadcast to the data's shape
+            A 1, the length of each ray.
+        sums : Tensor, broadcast to the volume's shape
+            Aᵀ 1, how often each voxel is met.
+        non_negative : bool
+        tick : callable, optional
+            Called now and then within a pass; what it raises ends it.
+        """
+        # In units in which a voxel is about 1 the dual variables are alike; see _BALANCE.
+        dual = _BALANCE / lengths.clamp_min(1.0)
+        ray_mean = float(lengths.mean())
+        primal = 1 / (_BALANCE * (sums + 6.0 / ray_mean))
+        damping = (weights > 0) / (1 + dual / weights.clamp_min(1e-12))
+        return cls(forward, adjoint, data, dual, damping, primal, _BALANCE * 0.5 / ray_mean, non_negative, tick)
+
+    def step(self, x: Tensor, ahead: Tensor, p: Tensor, q: Tensor, penalty: float) -> Tensor:
+        """Make one pass in place; return y − A ahead, of the point that it started from.
+
+        Parameters
+        ----------
+        x, ahead : Tensor (z, y, x)
+            Equal at first.
+        p : Tensor (n, rows, columns)
+            Zero at first.
+        q : Tensor (3, z, y, x)
+            Zero at first.
+        penalty : float
+            λ.
+        """
+        residual = self.forward(ahead).neg_().add_(self.data)
+        p.sub_(residual * self.dual).mul_(self.damping)
+        tv_dual_step(q, ahead, self.tv, penalty, self.tick)
+        tv_primal_step(x, ahead, self.adjoint(p), q, self.primal, self.non_negative, self.tick)
+        return residual
 
 
 def _difference(x: Tensor, axis: int) -> Tensor:

@@ -22,6 +22,8 @@ __all__ = ["ELEMENTS", "GAP_DEGREE", "Sparse", "Targets", "cluster", "series", "
 ELEMENTS = ("Pt", "Ag", "Au", "Cu")
 GAP_DEGREE = (1.0, 12.0)  # half of the distance of neighbours
 _MOST_TILTS = 60
+_SMOOTHING = (1.0, 12.0)  # weights of the reconstruction's total variation
+_PASSES = 100  # of it; a series of a user's gets up to 400, which is better still
 _MARGIN = 16  # px around the field: Fourier filters wrap, and shifts bring in what lies beside it
 
 View = Callable[[float], "Array"]  # projection at a tilt in degrees, (rows + 2 margin, columns + 2 margin)
@@ -316,6 +318,8 @@ def targets(given: Sparse, count: int, rng: np.random.Generator, *, middle: bool
         images,
         ViewGeometry.single_axis(given.angles),
         ViewGeometry.single_axis(wanted),
+        weight=float(np.exp(rng.uniform(*np.log(_SMOOTHING)))),
+        passes=_PASSES,
         non_negative=given.non_negative,
     )
     back = here.numpy()

@@ -45,6 +45,23 @@ class FillParams(MethodParams):
     )  # fmt: skip
 
 
+class ReprojectingParams(FillParams):
+    """Options of the methods that reconstruct, project again, and blend the result with linear."""
+
+    smoothing: float | None = option(
+        None, "Smoothing", "Weight of the total variation in the reconstruction; empty: of three, the one by which "
+        "held-out tilts are best predicted.", gt=0, le=1000, advanced=True,
+    )  # fmt: skip
+    passes: int | None = option(
+        None, "Passes", "Passes of the reconstruction; empty: 30 to 400, fewer for large series.", ge=1, le=1000,
+        advanced=True,
+    )  # fmt: skip
+    share: float | None = option(
+        None, "Share", "Share of the prediction in the result, the rest being linear; empty: from the series.",
+        ge=0, le=1, advanced=True,
+    )  # fmt: skip
+
+
 def planned(series: TiltSeries, job: Job[Any]) -> Plan:
     """Plan the new tilts of a job and write down what was decided and what looks wrong.
 

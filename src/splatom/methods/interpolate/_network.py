@@ -26,7 +26,7 @@ __all__ = ["Views", "prepared_views"]
 _LEANS = 1.0  # degrees by which the axis may lean in the images
 _SMALLEST = 16  # px: smaller images are continued to this
 _STRIP, _SHARED = 1 << 20, 32  # pixels that the network sees at once, and rows that two of its views share
-_BYTES = 28  # per voxel of the reconstruction
+_BYTES = 44  # per voxel of the reconstruction
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,9 @@ class Views:
 
 
 def prepared_views(
-    net: nn.Module, series: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], job: Job[Any]
-) -> Views:
+    net: nn.Module, series: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], job: Job[Any],
+    smoothing: float, passes: int,
+) -> Views:  # fmt: skip
     """Make a series ready for a network: turned upright, background off, scaled, reconstructed where the net asks.
 
     Parameters
@@ -83,6 +84,10 @@ def prepared_views(
     places : tuple of Place
     job : Job
         For its device and its stop.
+    smoothing : float
+        Weight of the total variation of the reconstruction.
+    passes : int
+        Of the reconstruction.
     """
     learned = series[used]
     matter, back = _matter(learned, used)
@@ -94,7 +99,7 @@ def prepared_views(
     mine = tuple(_moved(place, index, turned) for place in places)
     reprojected = None
     if getattr(net, "uses_reprojection", False):
-        reprojected = _reprojections(upright, mine, series.contrast != "phase", job)
+        reprojected = _reprojections(upright, mine, job, smoothing, passes)
     function = _function(net, job.device)
     return Views(
         function, upright, mine, reprojected, turned, lambda image, place: back(image * np.float32(sd), place),
@@ -175,22 +180,25 @@ def _views(series: TiltSeries, places: tuple[Place, ...]) -> ViewGeometry:
 
 
 def _reprojections(
-    series: TiltSeries, places: tuple[Place, ...], non_negative: bool, job: Job[Any]
+    series: TiltSeries, places: tuple[Place, ...], job: Job[Any], smoothing: float, passes: int
 ) -> NDArray[np.float32]:
     import torch
 
     from splatom.methods.reconstruct._memory import slabs
     from splatom.methods.reconstruct._problem import Box
-    from splatom.operators.reprojection import reprojected
+    from splatom.operators.reprojection import reprojected, widened
 
     _, rows, columns = series.shape
-    wide = columns + 2 * (columns // 4)
+    wide = widened(columns)
     wanted = _views(series, places)
     out = np.empty((len(wanted), rows, columns), np.float32)
     images = series.projections if series.mask is None else np.where(series.mask, series.projections, 0)
     for piece in slabs(series, Box((wide, rows, wide), (1, rows, columns)), _BYTES, 0, job):
         part = torch.from_numpy(np.array(images[:, piece.rows], np.float32)).to(job.device)
-        there, _ = reprojected(part, series.geometry, wanted, non_negative=non_negative, tick=job.check)
+        there, _ = reprojected(
+            part, series.geometry, wanted, weight=smoothing, passes=passes, non_negative=series.contrast != "phase",
+            tick=job.check,
+        )  # fmt: skip
         out[:, piece.rows] = there.cpu().numpy()
     return out
 

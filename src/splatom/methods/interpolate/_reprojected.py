@@ -54,8 +54,8 @@ class Reprojected:
 
 
 def reprojected(
-    series: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], job: Job[Any], passes: int,
-    tick: Callable[[], None],
+    series: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], job: Job[Any],
+    smoothing: float, passes: int, tick: Callable[[], None],
 ) -> Reprojected:  # fmt: skip
     """Reconstruct by total variation and project again.
 
@@ -67,6 +67,8 @@ def reprojected(
     places : tuple of Place
     job : Job
         For its device and its stop.
+    smoothing : float
+        Weight of the total variation.
     passes : int
     tick : callable
         Called after each pass, of each slab if there are several.
@@ -76,7 +78,7 @@ def reprojected(
     from splatom.methods.reconstruct._problem import choose_box, prepared_series
     from splatom.methods.reconstruct.tv import TvParams
 
-    inner: AnyJob[TvParams] = AnyJob(TvParams(iterations=passes), device=job.device)
+    inner: AnyJob[TvParams] = AnyJob(TvParams(iterations=passes, weight=smoothing), device=job.device)
     inner.check = job.check  # type: ignore[method-assign]
     learned = series[used].with_(held_out=None, synthetic=None)
     box = _not_too_wide(choose_box(learned, inner.params, inner.note))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splatom.data import TiltSeries, option
-from splatom.methods.interpolate._fill import FillParams
+from splatom.methods.interpolate._fill import ReprojectingParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["TsgnetParams", "run"]
 
 
-class TsgnetParams(FillParams):
+class TsgnetParams(ReprojectingParams):
     """TSGNet: a network for any gap from 2 to 24 degrees and any angle in between.
 
     It was trained by us on simulated series. The full and the small variant know the tilt axis: they see both
     neighbours and what a quick reconstruction of all measured tilts shows at the new angle, and correct the blend of
     these; 'published' sees the two neighbours alone, as video interpolation does. All tilts are on one scale; each new
-    one has the total intensity of the linear one. It is blended with the linear tilt by the share at which held-out
-    tilts of the series itself are best predicted. Source: Sagar et al., NeurIPS workshop ML4PS (2025), after IFRNet, L.
+    one has the total intensity of the linear one. It is blended with the linear tilt. The share of the blend and the
+    weight of the reconstruction's total variation are those at which held-out tilts of the series itself are best
+    predicted. Source: Sagar et al., NeurIPS workshop ML4PS (2025), after IFRNet, L.
     Kong et al., CVPR 2022; the variants that know the axis, training data and weights are our own.
     """
 
@@ -35,10 +36,6 @@ class TsgnetParams(FillParams):
     variant: Literal["auto", "full", "small", "published"] = option(
         "auto", "Network", "auto is the full one where its weights ship; the small one suits a laptop's CPU."
     )
-    share: float | None = option(
-        None, "Share", "Share of the network in the result, the rest being linear; empty: from the series.",
-        ge=0, le=1, advanced=True,
-    )  # fmt: skip
     weights: Path | None = option(None, "Own weights", "A .safetensors file of 'splatom train'.", advanced=True)
 
 
@@ -48,7 +45,7 @@ def run(series: TiltSeries, job: Job[TsgnetParams]) -> TiltSeries:
     from splatom.methods.interpolate._fill import filled, planned
     from splatom.methods.interpolate._network import prepared_views
     from splatom.methods.interpolate._plan import sources
-    from splatom.methods.interpolate._trust import blended, found_share
+    from splatom.methods.interpolate._trust import SMOOTHINGS, blended, default_passes, found_trust
 
     p = job.params
     net, card = loaded("tsgnet", p.variant, p.weights)
@@ -58,19 +55,23 @@ def run(series: TiltSeries, job: Job[TsgnetParams]) -> TiltSeries:
     job.note(network=f"tsgnet {card.variant}", weights_file=str(p.weights or "shipped"))
     _note_gaps(order, card.trained.get("gap_degree"), job)
     net.to(job.device)
+    used = sources(series)
+    passes = p.passes or default_passes((len(used), *series.shape[1:]))
+    # The published network sees no reconstruction: there is no smoothing to choose.
+    smoothing = p.smoothing if getattr(net, "uses_reprojection", False) else SMOOTHINGS[1]
 
-    def make(given: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...]) -> Views:
-        return prepared_views(net, given, used, places, job)
+    def make(given: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], smoothing: float) -> Views:
+        return prepared_views(net, given, used, places, job, smoothing, passes)
 
     with interruptible(net, job.check):
-        kept = found_share(series, make, job) if p.share is None else p.share
+        trust = found_trust(series, make, job, smoothing, p.share)
         job.tick(1, 2 + len(order.places))
-        views = make(series, sources(series), order.places)
+        views = make(series, used, order.places, trust.smoothing)
         job.tick(2, 2 + len(order.places))
         numbers = {id(place): k for k, place in enumerate(order.places)}
 
         def predict(place: Place, pair: Pair) -> NDArray[np.float32]:
-            return blended(views, kept, numbers[id(place)], place, pair)
+            return blended(views, trust.share, numbers[id(place)], place, pair)
 
         return filled(series, job, order, predict, begin=2)
 

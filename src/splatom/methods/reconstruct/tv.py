@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from splatom.data import TiltSeries, Volume, option
 from splatom.methods.reconstruct._driver import Pass, reconstruct
 from splatom.methods.reconstruct._problem import IterativeParams, Problem
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from splatom.jobs.job import Job
 
 
@@ -41,34 +37,10 @@ def run(series: TiltSeries, job: Job[TvParams]) -> Volume:
     return reconstruct(series, job, _iterate, bytes_per_voxel=44, overlap=4)
 
 
-def noise_level(data: Tensor) -> float:
-    """Return the standard deviation of the noise of projections (n, rows, columns), at least 0.5 % of their range.
-
-    The mask of J. Immerkær (Comput. Vis. Image Underst. 64, 300, 1996) removes what is locally linear; the median of
-    what remains resists edges. The floor stands for the errors of the model, which noise-free data have as well.
-    """
-    import torch
-
-    mask = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], device=data.device)
-    if min(data.shape[1:]) < 3:
-        return float(0.005 * data.abs().max())
-    rough = torch.nn.functional.conv2d(data[:, None], mask[None, None])
-    sample = rough.flatten()[:: max(1, rough.numel() // 1_000_000)]
-    spread = float(sample.abs().median()) / 0.6745 / 6
-    values = data.flatten()[:: max(1, data.numel() // 1_000_000)].cpu().numpy()
-    low, high = np.percentile(values, [1, 99.5])
-    return max(spread, 0.005 * float(high - low), 1e-12)
-
-
-# Balance of primal against dual steps: voxel values are small against ray sums. On simulated particles at 47 noisy and
-# at 15 tilts, 10 to 30 came nearest to the optimum in 50 to 200 passes; 1 and 300 were several times slower.
-_BALANCE = 30.0
-
-
 def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
     import torch
 
-    from splatom.operators.tv import tv_dual_step, tv_primal_step
+    from splatom.operators.tv import PrimalDual, noise_level
 
     sigma = noise_level(problem.measured_data)
     scale = sigma * float(problem.weights.amax(dim=(1, 2)).sum()) ** 0.5  # √n; an interpolated tilt counts as it weighs
@@ -76,23 +48,16 @@ def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
     thin = problem.one_slice()
     lengths = thin.forward(torch.ones_like(thin.zeros()))
     sums = thin.adjoint(torch.ones_like(thin.data))
-    # In units in which a voxel is about 1 the dual variables are alike; see _BALANCE.
-    dual_step = _BALANCE / lengths.clamp_min(1.0)
-    ray_mean = float(lengths.mean())
-    tv_step = _BALANCE * 0.5 / ray_mean
-    primal_step = 1 / (_BALANCE * (sums + 6.0 / ray_mean))
-    damping = 1 / (1 + dual_step / problem.weights.clamp_min(1e-12))
-    damping = damping * (problem.weights > 0)
+    solver = PrimalDual.of(
+        problem.forward, problem.adjoint, problem.data, problem.weights, lengths, sums, problem.non_negative,
+        problem.check,
+    )  # fmt: skip
     x = problem.start("x", problem.zeros)
     ahead = problem.start("ahead", x.clone)
     p = problem.start("p", lambda: torch.zeros_like(problem.data))
     q = problem.start("q", lambda: x.new_zeros((3, *x.shape)))
     step = done
     while step < job.params.iterations:
-        residual = problem.forward(ahead).neg_().add_(problem.data)
-        p.sub_(residual * dual_step).mul_(damping)
-        tv_dual_step(q, ahead, tv_step, job.params.weight * scale, problem.check)
-        back = problem.adjoint(p)
-        tv_primal_step(x, ahead, back, q, primal_step, problem.non_negative, problem.check)
+        residual = solver.step(x, ahead, p, q, job.params.weight * scale)
         step += 1
         yield Pass(x, residual, {"ahead": ahead, "p": p, "q": q})
