@@ -121,6 +121,20 @@ def test_the_share_may_be_given(clean: TiltSeries) -> None:
     assert np.array_equal(predicted("sinogram", clean, share=0.0, passes=1), linear)
 
 
+def test_the_smoothing_is_the_one_by_which_held_out_tilts_are_best_predicted() -> None:
+    series = balls(np.arange(-60, 61, 6.0), dose=60, seed=1)
+    job = Job(get("interpolate", "sinogram").params(passes=60))
+    execute("interpolate", "sinogram", series, job)
+    sparse, held_out = series[::2], tuple(series.angles[1::2].tolist())
+    truth = series.projections[1::2]
+    linear = predicted("linear", sparse, angles=held_out)
+    error = {}
+    for smoothing in (1.5, 4.0, 10.0):
+        whole = predicted("sinogram", sparse, angles=held_out, smoothing=smoothing, share=1.0)
+        error[smoothing] = min(rms(linear + s * (whole - linear), truth) for s in np.linspace(0, 1, 101))
+    assert job.notes["smoothing"] == min(error, key=error.get)
+
+
 def test_views_with_shifts_and_a_tilted_axis_are_reprojected_where_they_are() -> None:
     rng = np.random.default_rng(0)
     n = len(SPARSE)

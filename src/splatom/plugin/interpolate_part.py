@@ -15,6 +15,8 @@ from splatom.data import TiltSeries
 from splatom.jobs import JobError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -238,9 +240,15 @@ def stepped(data: TiltSeries, result: TiltSeries, index: int) -> Beside:
     return Beside(below, here, above)
 
 
-def only(params: Any, angles: tuple[float, ...]) -> Any:
-    """Return a method's parameters that ask for some angles and nothing else, not for a check either."""
+def only(params: Any, angles: tuple[float, ...], known: Mapping[str, Any] | None = None) -> Any:
+    """Return a method's parameters that ask for some angles and nothing else, not for a check either.
+
+    What the method would first find out, and is known from before, is given to it.
+    """
     fields = {**params.model_dump(), "step": None, "angles": angles}
+    for name, value in (known or {}).items():
+        if name in fields and fields[name] is None:
+            fields[name] = value
     return type(params)(**{k: False if k == "check" else v for k, v in fields.items()})
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["PreviewPage"]
 
 _SLOW = 8.0  # seconds
+_TOLD = ("smoothing", "share")  # notes of what the held-out tilts chose, which further previews need not ask again
+_DECIDES = ("variant", "weights", "passes", *_TOLD)  # parameters that this, and the time it takes, depend on
 _RUNNER = "splatom.plugin.interpolate_part:predict"
 
 
@@ -54,7 +56,8 @@ class PreviewPage(QWidget):
         self._result: Run | None = None
         self._new = np.zeros(0)  # angles that the choice lists
         self._rates: dict[Any, float] = {}  # seconds per row by what determines it
-        self._asked: tuple[Any, int] | None = None  # what the rate belongs to, and rows
+        self._found: dict[Any, dict[str, Any]] = {}  # what the series told the method, by the same
+        self._asked: tuple[Any, int] | None = None  # what these belong to, and rows
         self._index = 0
         self.asking = Asking(session, self)
         self.asking.done.connect(self._answered)
@@ -212,10 +215,10 @@ class PreviewPage(QWidget):
         except ValueError as exc:
             self._failed(str(exc))
             return
-        params = only(params, (angle,))
+        key = (id(series), self._panel.method, *(getattr(params, name, None) for name in _DECIDES))
+        params = only(params, (angle,), self._found.get(key))
         self.status.setText("")
         self._slow.start()
-        key = (id(series), self._panel.method, getattr(params, "variant", None), getattr(params, "passes", None))
         part, first = strip(series, self._centre(), affordable(self._rates.get(key), series.shape[1]))
         self._asked = (key, part.shape[1])
         data = Wanted(part, angle, first)
@@ -250,6 +253,7 @@ class PreviewPage(QWidget):
             self.live.setChecked(False)  # stepping through the tilts would start it again and again
             self.status.setText(f"{found.seconds:.2g} s, so not live")
         self._rates[key] = min(found.seconds / rows, self._rates.get(key, np.inf))
+        self._found[key] = {k: found.notes[k] for k in _TOLD if k in found.notes} or self._found.get(key, {})
         self._show(found)
         series = self._source.value
         if series is not None and affordable(self._rates[key], series.shape[1]) > 1.5 * rows:
