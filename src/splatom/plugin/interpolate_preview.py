@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["PreviewPage"]
 
 _SLOW = 8.0  # seconds
-_TOLD = ("smoothing", "share")  # notes of what the held-out tilts chose, which further previews need not ask again
-_DECIDES = ("variant", "weights", "passes", *_TOLD)  # parameters that this, and the time it takes, depend on
+_TOLD = ("smoothing",)  # notes of what the held-out tilts chose, which further previews need not ask again
+_DECIDES = ("variant", "weights", "passes", "share", *_TOLD)  # parameters that this, and the time it takes, depend on
 _RUNNER = "splatom.plugin.interpolate_part:predict"
 
 

@@ -36,7 +36,8 @@ class Views:
     Parameters
     ----------
     predict : callable
-        (pair (2, rows, columns), reprojected (3, rows, columns) or None, t, gap) to the image, in the network's units.
+        (pair (2, rows, columns), reprojected (3, rows, columns) or None, t, gap) to images (predictors, rows, columns)
+        in the network's units: the network's, after the blend that it corrects if it does.
     series : TiltSeries
         Upright, in the network's units.
     places : tuple of Place
@@ -60,12 +61,12 @@ class Views:
     shape: tuple[int, int]
 
     def __call__(self, number: int, place: Place) -> NDArray[np.float32]:
-        """Return the prediction of a place."""
+        """Return the predictions of a place, (predictors, rows, columns)."""
         mine = self.places[number]
         pair = neighbours(self.series, mine)
         views = None if self.reprojected is None else self.reprojected[3 * number : 3 * number + 3]
-        image = self.predict(np.stack([pair.below, pair.above]), views, place.t, place.gap)
-        return self.back(_turned(image, -self.turned, self.shape), place)
+        images = self.predict(np.stack([pair.below, pair.above]), views, place.t, place.gap)
+        return np.stack([self.back(_turned(image, -self.turned, self.shape), place) for image in images])
 
 
 def prepared_views(
@@ -218,7 +219,9 @@ def _function(net: nn.Module, device: str) -> Callable[..., NDArray[np.float32]]
         one = x.new_ones(1)
         with torch.inference_mode():
             y = net(x[:, :2], t * one, gap / 2 * one, x[:, 2:] if known else None)
-        out: NDArray[np.float32] = y[0, 0, :high, :wide].float().cpu().numpy()
+            if known:
+                y = torch.cat([net.blend(x[:, :2], t * one, x[:, 2:]), y], dim=1)  # type: ignore[operator]
+        out: NDArray[np.float32] = y[0, :, :high, :wide].float().cpu().numpy()
         if not np.isfinite(out).all():
             raise JobError("the network gave values that are not finite: its weights do not suit these images")
         return out
@@ -232,14 +235,15 @@ def _function(net: nn.Module, device: str) -> Callable[..., NDArray[np.float32]]
         if count == 1 or rows < 4 * _SHARED:
             return strip(images, t, gap, views is not None)
         edges = np.linspace(0, rows, count + 1).astype(int)
-        total, weight = np.zeros((rows, columns), np.float32), np.zeros((rows, 1), np.float32)
+        total = np.zeros((1 if views is None else 2, rows, columns), np.float32)
+        weight = np.zeros((rows, 1), np.float32)
         for top, bottom in pairwise(edges.tolist()):
             first, last = max(0, top - _SHARED), min(rows, bottom + _SHARED)
             at = np.arange(first, last)
             # Full weight inside, falling to nothing over the rows that two strips share.
             inside = np.minimum(at - top if top else at + rows, bottom - at if bottom < rows else rows)
             share = np.clip(inside / (2 * _SHARED) + 0.5, 1e-3, 1.0).astype(np.float32)[:, None]
-            total[first:last] += share * strip(images[:, first:last], t, gap, views is not None)
+            total[:, first:last] += share * strip(images[:, first:last], t, gap, views is not None)
             weight[first:last] += share
         return total / weight
 

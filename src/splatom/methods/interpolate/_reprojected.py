@@ -44,13 +44,16 @@ class Reprojected:
     bright: NDArray[np.float32] | None
 
     def __call__(self, number: int, place: Place) -> NDArray[np.float32]:
-        """Return the reprojection of a place, plus the linear interpolation of what it leaves of the neighbours."""
+        """Return the reprojection of a place, plus the linear interpolation of what it leaves of the neighbours.
+
+        An array (1, rows, columns): it is one predictor.
+        """
         image: NDArray[np.float32] = self.images[number] + neighbours(self.left, place).blend(place.t)
         if self.bright is None:
-            return image
+            return image[None]
         ends = [self.bright[side].mean() for side in (place.below, place.above)]
         out: NDArray[np.float32] = np.float32((1 - place.t) * ends[0] + place.t * ends[1]) * np.exp(-image)
-        return out
+        return out[None]
 
 
 def reprojected(

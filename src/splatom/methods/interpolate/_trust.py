@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from splatom.data import TiltSeries
     from splatom.jobs import Job
 
-__all__ = ["SMOOTHINGS", "Make", "Trust", "blended", "default_passes", "found_trust"]
+__all__ = ["SMOOTHINGS", "Make", "Trust", "default_passes", "found_trust", "least_mix"]
 
 _ROWS = 32
 _DOUBT = 0.05
@@ -27,7 +28,8 @@ SMOOTHINGS = (1.5, 4.0, 10.0)  # weights of total variation to choose from; the 
 _WORK = 3e10  # voxels times tilts times passes
 _PASSES = (30, 400)
 
-Predicted = Callable[[int, Place], "NDArray[np.float32]"]  # number of a place, and the place, to its image
+# Number of a place, and the place, to what each of one or two predictors says: (predictors, rows, columns).
+Predicted = Callable[[int, Place], "NDArray[np.float32]"]
 # Series, tilts to learn from, places, and the weight of total variation.
 Make = Callable[["TiltSeries", "NDArray[np.int64]", tuple[Place, ...], float], Predicted]
 
@@ -51,23 +53,38 @@ class Trust:
     ----------
     smoothing : float
         Weight of the total variation.
-    share : float
-        Of the prediction in the result, 0 to 1, the rest being linear.
+    mix : tuple of float
+        Of linear and of every predictor; not negative, 1 together.
     """
 
     smoothing: float
-    share: float
+    mix: tuple[float, ...]
+
+    def applied(self, predicted: NDArray[np.float32], place: Place, pair: Pair) -> NDArray[np.float32]:
+        """Return the mix of the linear tilt with predictions (predictors, rows, columns), with the linear one's total.
+
+        Outside the measured range linear has nothing to say.
+        """
+        plain = pair.blend(place.t)
+        shares = np.array(self.mix[1:], np.float32)
+        if not 0 < place.t < 1:
+            shares = shares / shares.sum() if shares.sum() > 0 else np.eye(len(shares), dtype=np.float32)[-1]
+        out = plain.copy()
+        for share, image in zip(shares, predicted, strict=True):
+            out += share * (with_total(image, plain) - plain)
+        return out
 
 
 def found_trust(
-    series: TiltSeries, make: Make, job: Job[Any], smoothing: float | None = None, share: float | None = None
-) -> Trust:
+    series: TiltSeries, make: Make, job: Job[Any], smoothing: float | None = None, share: float | None = None,
+    predictors: int = 1,
+) -> Trust:  # fmt: skip
     """Return what is given, and the rest as the series itself tells; and write it down.
 
     Every second angle is predicted from the others, on the rows with the most contrast: by each weight of the total
-    variation, and of each with the share that fits the truth best (least squares). The weight whose blend comes nearest
-    is the answer, the middle one and a share of 1 where fewer than five angles cannot tell. All this is seen at twice
-    the gap, which favours whatever knows the geometry: linear's error is reckoned down to the gap itself.
+    variation, and of each with the mix that fits the truth best (least squares). The weight whose mix comes nearest is
+    the answer; the middle one and all predictors alike where fewer than five angles cannot tell. All this is seen at
+    twice the gap, which favours whatever knows the geometry: linear's error is reckoned down to the gap itself.
 
     Parameters
     ----------
@@ -75,18 +92,23 @@ def found_trust(
     make : callable
         Prepares the prediction of some places.
     job : Job
-    smoothing, share : float, optional
+    smoothing : float, optional
         Where known.
+    share : float, optional
+        Of the last predictor, where known; the rest is linear then.
+    predictors : int
+        How many there are.
     """
-    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, 1.0 if share is None else share)
+    given = None if share is None else (1 - share, *(0.0,) * (predictors - 1), share)
+    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, given or (0.0, *(1 / predictors,) * predictors))
     if smoothing is not None and share is not None:
         return usual
     question = _Question.of(series)
     if question is None:
         return usual
-    tried: dict[float, tuple[float, float]] = {}  # smoothing: what it gains on linear, and its share
+    tried: dict[float, tuple[float, tuple[float, ...]]] = {}  # smoothing: the error that is left, and the mix
 
-    def gain(weight: float) -> float:
+    def error(weight: float) -> float:
         if weight not in tried:
             known = np.arange(len(question.sparse))
             tried[weight] = question.answered(make(question.sparse, known, question.places, weight))
@@ -96,23 +118,17 @@ def found_trust(
     if smoothing is None:
         low, middle, high = SMOOTHINGS
         # The error has one minimum: what is better on one side of the middle need not be sought on the other.
-        best = max(middle, high, key=gain)
+        best = min(middle, high, key=error)
         if best == middle:
-            best = max(middle, low, key=gain)
-    gain(best)
-    kept = tried[best][1] if share is None else share
-    job.note(smoothing=best, share=round(kept, 3))
-    if kept < _DOUBT:
+            best = min(middle, low, key=error)
+    error(best)
+    mix = given or tried[best][1]
+    job.note(smoothing=best, share=round(1 - mix[0], 3))
+    if predictors > 1:
+        job.note(mix=[round(m, 3) for m in mix])
+    if mix[0] > 1 - _DOUBT:
         job.note(doubt="linear is as good here: the gaps are narrow, or the tilt axis or the alignment is off")
-    return Trust(best, kept)
-
-
-def blended(predicted: Predicted, share: float, number: int, place: Place, pair: Pair) -> NDArray[np.float32]:
-    """Return the linear tilt moved towards the prediction by a share, with the total of the linear one."""
-    plain = pair.blend(place.t)
-    new = with_total(predicted(number, place), plain)
-    # Outside the measured range linear has nothing to say.
-    return plain + np.float32(share if 0 < place.t < 1 else 1.0) * (new - plain)
+    return Trust(best, mix)
 
 
 @dataclass(frozen=True)
@@ -153,25 +169,43 @@ class _Question:
         far = _linear_error(part, *_asked(part, groups % 4 == 0, middle))
         return cls(sparse, places, truths, part, min((near / far) ** 0.5, 1.0) if far > 0 else 1.0)
 
-    def answered(self, predicted: Predicted) -> tuple[float, float]:
-        """Return by how much a prediction lowers linear's squared error, and the share of it that does.
+    def answered(self, predicted: Predicted) -> tuple[float, tuple[float, ...]]:
+        """Return the least squared error of a mix of linear and the predictors, and that mix.
 
         A prediction that knows the geometry gains less from narrower gaps than linear does; see _FALLS_LESS.
         """
-        linear = cross = own = 0.0  # of linear's error o and the prediction's e: o·o, o·e, e·e
+        products: NDArray[np.float64] | float = 0.0
         for k, place in enumerate(self.places):
             plain = neighbours(self.sparse, place).blend(place.t)
-            found = with_total(predicted(k, place), plain)
+            found = [with_total(image, plain) for image in predicted(k, place)]
             for i in self.truths[k]:
+                truth = self.part.projections[i]
                 seen = 1.0 if self.part.mask is None else self.part.mask[i]
-                o = (self.part.projections[i] - plain) * np.float32(self.falls) * seen
-                e = (self.part.projections[i] - found) * np.float32(self.falls**_FALLS_LESS) * seen
-                linear += float((o * o).sum(dtype=np.float64))
-                cross += float((o * e).sum(dtype=np.float64))
-                own += float((e * e).sum(dtype=np.float64))
-        power = linear - 2 * cross + own  # of o − e
-        share = float(np.clip((linear - cross) / power, 0.0, 1.0)) if power > 0 else 1.0
-        return 2 * share * (linear - cross) - share**2 * power, share
+                errors = [(truth - plain) * self.falls, *((truth - f) * self.falls**_FALLS_LESS for f in found)]
+                flat = np.stack([(e * seen).ravel() for e in errors]).astype(np.float64)
+                products = products + flat @ flat.T
+        return least_mix(np.asarray(products))
+
+
+def least_mix(products: NDArray[np.float64]) -> tuple[float, tuple[float, ...]]:
+    """Return the least of ``m · products · m`` over mixes m, not negative and 1 together, and m.
+
+    ``products`` (n, n) are the scalar products of errors, n few: the minimum over each subset is tried.
+    """
+    n = len(products)
+    best, mix = np.inf, (1.0, *(0.0,) * (n - 1))
+    for size in range(1, n + 1):
+        for some in combinations(range(n), size):
+            part = products[np.ix_(some, some)]
+            m = np.linalg.lstsq(part, np.ones(size), rcond=1e-10)[0]
+            if not m.sum() > 0 or (m < 0).any():
+                continue
+            m = m / m.sum()
+            if (error := float(m @ part @ m)) < best:
+                whole = np.zeros(n)
+                whole[list(some)] = m
+                best, mix = error, tuple(whole.tolist())
+    return best, mix
 
 
 def _asked(

@@ -43,7 +43,7 @@ def run(series: TiltSeries, job: Job[SinogramParams]) -> TiltSeries:
     from splatom.methods.interpolate._fill import filled, planned
     from splatom.methods.interpolate._plan import sources
     from splatom.methods.interpolate._reprojected import reprojected
-    from splatom.methods.interpolate._trust import blended, default_passes, found_trust
+    from splatom.methods.interpolate._trust import default_passes, found_trust
 
     order = planned(series, job)
     places = order.places
@@ -68,6 +68,6 @@ def run(series: TiltSeries, job: Job[SinogramParams]) -> TiltSeries:
     numbers = {id(place): k for k, place in enumerate(places)}
 
     def predict(place: Place, pair: Pair) -> NDArray[np.float32]:
-        return blended(views, trust.share, numbers[id(place)], place, pair)
+        return trust.applied(views(numbers[id(place)], place), place, pair)
 
     return filled(series, job, order, predict, begin=before)

@@ -26,10 +26,10 @@ class TsgnetParams(ReprojectingParams):
     It was trained by us on simulated series. The full and the small variant know the tilt axis: they see both
     neighbours and what a quick reconstruction of all measured tilts shows at the new angle, and correct the blend of
     these; 'published' sees the two neighbours alone, as video interpolation does. All tilts are on one scale; each new
-    one has the total intensity of the linear one. It is blended with the linear tilt. The share of the blend and the
-    weight of the reconstruction's total variation are those at which held-out tilts of the series itself are best
-    predicted. Source: Sagar et al., NeurIPS workshop ML4PS (2025), after IFRNet, L.
-    Kong et al., CVPR 2022; the variants that know the axis, training data and weights are our own.
+    one has the total intensity of the linear one. What comes is a mix of the network's tilt, the uncorrected blend and
+    the linear tilt: the one, and the weight of the reconstruction's total variation, by which held-out tilts of the
+    series itself are best predicted. Source: Sagar et al., NeurIPS workshop ML4PS (2025), after IFRNet, L. Kong et al.,
+    CVPR 2022; the variants that know the axis, training data and weights are our own.
     """
 
     method: Literal["tsgnet"] = "tsgnet"
@@ -45,7 +45,7 @@ def run(series: TiltSeries, job: Job[TsgnetParams]) -> TiltSeries:
     from splatom.methods.interpolate._fill import filled, planned
     from splatom.methods.interpolate._network import prepared_views
     from splatom.methods.interpolate._plan import sources
-    from splatom.methods.interpolate._trust import SMOOTHINGS, blended, default_passes, found_trust
+    from splatom.methods.interpolate._trust import SMOOTHINGS, default_passes, found_trust
 
     p = job.params
     net, card = loaded("tsgnet", p.variant, p.weights)
@@ -57,21 +57,22 @@ def run(series: TiltSeries, job: Job[TsgnetParams]) -> TiltSeries:
     net.to(job.device)
     used = sources(series)
     passes = p.passes or default_passes((len(used), *series.shape[1:]))
-    # The published network sees no reconstruction: there is no smoothing to choose.
-    smoothing = p.smoothing if getattr(net, "uses_reprojection", False) else SMOOTHINGS[1]
+    # The published network sees no reconstruction: there is no smoothing to choose, and nothing beside itself.
+    corrects = getattr(net, "uses_reprojection", False)
+    smoothing = p.smoothing if corrects else SMOOTHINGS[1]
 
     def make(given: TiltSeries, used: NDArray[np.int64], places: tuple[Place, ...], smoothing: float) -> Views:
         return prepared_views(net, given, used, places, job, smoothing, passes)
 
     with interruptible(net, job.check):
-        trust = found_trust(series, make, job, smoothing, p.share)
+        trust = found_trust(series, make, job, smoothing, p.share, predictors=2 if corrects else 1)
         job.tick(1, 2 + len(order.places))
         views = make(series, used, order.places, trust.smoothing)
         job.tick(2, 2 + len(order.places))
         numbers = {id(place): k for k, place in enumerate(order.places)}
 
         def predict(place: Place, pair: Pair) -> NDArray[np.float32]:
-            return blended(views, trust.share, numbers[id(place)], place, pair)
+            return trust.applied(views(numbers[id(place)], place), place, pair)
 
         return filled(series, job, order, predict, begin=2)
 
