@@ -37,7 +37,7 @@ class Views:
     ----------
     predict : callable
         (pair (2, rows, columns), reprojected (3, rows, columns) or None, t, gap) to images (predictors, rows, columns)
-        in the network's units: the network's, after the blend that it corrects if it does.
+        in the network's units: the network's, and before it what `sinogram` would say where it is reconstructed.
     series : TiltSeries
         Upright, in the network's units.
     places : tuple of Place
@@ -209,6 +209,7 @@ def _function(net: nn.Module, device: str) -> Callable[..., NDArray[np.float32]]
     import torch
 
     from splatom.jobs.errors import JobError
+    from splatom.methods.interpolate._reprojected import smoothed
 
     def strip(images: NDArray[np.float32], t: float, gap: float, known: bool) -> NDArray[np.float32]:
         high, wide = images.shape[1:]
@@ -219,9 +220,10 @@ def _function(net: nn.Module, device: str) -> Callable[..., NDArray[np.float32]]
         one = x.new_ones(1)
         with torch.inference_mode():
             y = net(x[:, :2], t * one, gap / 2 * one, x[:, 2:] if known else None)
-            if known:
-                y = torch.cat([net.blend(x[:, :2], t * one, x[:, 2:]), y], dim=1)  # type: ignore[operator]
         out: NDArray[np.float32] = y[0, :, :high, :wide].float().cpu().numpy()
+        if known:
+            left = smoothed(images[:2] - images[3:])
+            out = np.stack([images[2] + np.float32(1 - t) * left[0] + np.float32(t) * left[1], out[0]])
         if not np.isfinite(out).all():
             raise JobError("the network gave values that are not finite: its weights do not suit these images")
         return out

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from splatom.methods.interpolate._plan import Place
     from splatom.methods.reconstruct._problem import Box
 
-__all__ = ["Reprojected", "reprojected"]
+__all__ = ["Reprojected", "reprojected", "smoothed"]
 
 _SMOOTH = 1.0  # px: what the reconstruction leaves is noise below this, and is not handed on
 _BYTES = 44  # per voxel, as `reconstruct tv`
@@ -93,7 +93,7 @@ def reprojected(
         there, known = _solved(piece.cut(prepared), box, places, inner, tick)
         images[:, piece.rows] = there[:, piece.inner]
         rest[:, piece.rows] = (prepared.projections[:, piece.padded] - known)[:, piece.inner]
-    left[used] = _smoothed(rest, learned.mask)
+    left[used] = smoothed(rest, learned.mask)
     bright = None
     if series.contrast == "bf":
         bright = np.ones(len(series), np.float32)
@@ -132,7 +132,8 @@ def _solved(
     return there, problem.forward(volume).cpu().numpy()
 
 
-def _smoothed(images: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+def smoothed(images: NDArray[np.float32], mask: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Take the noise out of what a reconstruction leaves of images (n, rows, columns); nothing outside a mask."""
     from scipy import ndimage
 
     known = images if mask is None else np.where(mask, images, 0)

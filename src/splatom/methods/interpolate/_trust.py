@@ -22,6 +22,7 @@ __all__ = ["SMOOTHINGS", "Make", "Trust", "default_passes", "found_trust", "leas
 
 _ROWS = 32
 _DOUBT = 0.05
+_TELL = 5  # angles to predict from; what fewer say counts half
 # Where linear's error fell by 7.9 dB as gaps went from 2° to 1°, that of reprojections fell by 2.1.
 _FALLS_LESS = 0.25
 SMOOTHINGS = (1.5, 4.0, 10.0)  # weights of total variation to choose from; the middle one where nothing can tell
@@ -100,7 +101,7 @@ def found_trust(
         How many there are.
     """
     given = None if share is None else (1 - share, *(0.0,) * (predictors - 1), share)
-    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, given or (0.0, *(1 / predictors,) * predictors))
+    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, given or _alike(predictors))
     if smoothing is not None and share is not None:
         return usual
     question = _Question.of(series)
@@ -111,7 +112,7 @@ def found_trust(
     def error(weight: float) -> float:
         if weight not in tried:
             known = np.arange(len(question.sparse))
-            tried[weight] = question.answered(make(question.sparse, known, question.places, weight))
+            tried[weight] = question.answered(make(question.sparse, known, question.places, weight * question.noise))
         return tried[weight][0]
 
     best = usual.smoothing
@@ -131,6 +132,10 @@ def found_trust(
     return Trust(best, mix)
 
 
+def _alike(predictors: int) -> tuple[float, ...]:
+    return (0.0, *(1 / predictors,) * predictors)
+
+
 @dataclass(frozen=True)
 class _Question:
     """Every second angle, asked for; the answer is compared with linear's at the gaps of the whole series.
@@ -146,6 +151,9 @@ class _Question:
     part : TiltSeries
     falls : float
         What is left of linear's error, in amplitude, where gaps are half as wide.
+    noise : float
+        Of the whole series over that of the part, in which structure may pass for noise. The total variation's weight
+        is relative to it.
     """
 
     sparse: TiltSeries
@@ -153,11 +161,13 @@ class _Question:
     truths: tuple[NDArray[np.int64], ...]
     part: TiltSeries
     falls: float
+    noise: float
 
     @classmethod
     def of(cls, series: TiltSeries) -> _Question | None:
         """Ask about the rows with the most contrast; None where the angles are too few."""
-        part = _busiest(series[sources(series)])
+        whole = series[sources(series)]
+        part = _busiest(whole)
         groups = part.groups()
         if groups.max() < 4:
             return None
@@ -167,7 +177,8 @@ class _Question:
         middle = (groups % 4 == 2) & (groups < groups.max() - 1)
         near = _linear_error(part, *_asked(part, groups % 2 == 1, middle))
         far = _linear_error(part, *_asked(part, groups % 4 == 0, middle))
-        return cls(sparse, places, truths, part, min((near / far) ** 0.5, 1.0) if far > 0 else 1.0)
+        falls = min((near / far) ** 0.5, 1.0) if far > 0 else 1.0
+        return cls(sparse, places, truths, part, falls, 1.0 if part is whole else _noise(whole) / _noise(part))
 
     def answered(self, predicted: Predicted) -> tuple[float, tuple[float, ...]]:
         """Return the least squared error of a mix of linear and the predictors, and that mix.
@@ -184,7 +195,11 @@ class _Question:
                 errors = [(truth - plain) * self.falls, *((truth - f) * self.falls**_FALLS_LESS for f in found)]
                 flat = np.stack([(e * seen).ravel() for e in errors]).astype(np.float64)
                 products = products + flat @ flat.T
-        return least_mix(np.asarray(products))
+        error, mix = least_mix(np.asarray(products))
+        if self.sparse.groups().max() < _TELL - 1:
+            # So few tilts reconstruct much worse than twice as many will.
+            mix = tuple((m + u) / 2 for m, u in zip(mix, _alike(len(mix) - 1), strict=True))
+        return error, mix
 
 
 def least_mix(products: NDArray[np.float64]) -> tuple[float, tuple[float, ...]]:
@@ -226,6 +241,14 @@ def _linear_error(
             seen = 1.0 if part.mask is None else part.mask[i]
             total += float(np.square((part.projections[i] - plain) * seen).sum(dtype=np.float64))
     return total
+
+
+def _noise(series: TiltSeries) -> float:
+    import torch
+
+    from splatom.operators.tv import noise_level
+
+    return noise_level(torch.from_numpy(np.array(series.projections)))
 
 
 def _busiest(series: TiltSeries) -> TiltSeries:

@@ -26,8 +26,8 @@ class TsgnetParams(ReprojectingParams):
     It was trained by us on simulated series. The full and the small variant know the tilt axis: they see both
     neighbours and what a quick reconstruction of all measured tilts shows at the new angle, and correct the blend of
     these; 'published' sees the two neighbours alone, as video interpolation does. All tilts are on one scale; each new
-    one has the total intensity of the linear one. What comes is a mix of the network's tilt, the uncorrected blend and
-    the linear tilt: the one, and the weight of the reconstruction's total variation, by which held-out tilts of the
+    one has the total intensity of the linear one. What comes is a mix of the network's tilt, 'sinogram's and the
+    linear one: the one, and the weight of the reconstruction's total variation, by which held-out tilts of the
     series itself are best predicted. Source: Sagar et al., NeurIPS workshop ML4PS (2025), after IFRNet, L. Kong et al.,
     CVPR 2022; the variants that know the axis, training data and weights are our own.
     """
