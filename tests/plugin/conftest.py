@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,15 @@ import pytest
 
 from splatom.data import TiltSeries
 from splatom.geometry import ViewGeometry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _old_objects_out_of_the_way() -> Iterator[None]:
+    """Keep what was there before from being searched: napari collects garbage several times after each test."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
