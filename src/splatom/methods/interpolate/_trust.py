@@ -23,8 +23,9 @@ __all__ = ["SMOOTHINGS", "Make", "Trust", "default_passes", "found_trust", "leas
 _ROWS = 32
 _DOUBT = 0.05
 _TELL = 5  # angles to predict from; what fewer say counts half
-# Where linear's error fell by 7.9 dB as gaps went from 2° to 1°, that of reprojections fell by 2.1.
-_FALLS_LESS = 0.25
+# From twice the gap to the gap errors fall by less than from four times to twice: of linear by this power of that
+# ratio, of reprojections, which know the geometry, by the other. Where linear's fell by 7.9 dB, theirs fell by 2.1.
+_FALLS, _FALLS_LESS = 0.6, 0.15
 SMOOTHINGS = (1.5, 4.0, 10.0)  # weights of total variation to choose from; the middle one where nothing can tell
 _WORK = 8e10  # voxels times tilts times passes; 300² pixels and 50 tilts take a minute on two cores
 _PASSES = (30, 400)
@@ -112,7 +113,7 @@ def found_trust(
     def error(weight: float) -> float:
         if weight not in tried:
             known = np.arange(len(question.sparse))
-            tried[weight] = question.answered(make(question.sparse, known, question.places, weight * question.noise))
+            tried[weight] = question.answered(make(question.sparse, known, question.places, weight * question.louder))
         return tried[weight][0]
 
     best = usual.smoothing
@@ -152,8 +153,10 @@ class _Question:
     falls : float
         What is left of linear's error, in amplitude, where gaps are half as wide.
     noise : float
-        Of the whole series over that of the part, in which structure may pass for noise. The total variation's weight
-        is relative to it.
+        Variance of the truths' own noise.
+    louder : float
+        Noise of the whole series over that of the part, in which structure may pass for noise. The total variation's
+        weight is relative to it.
     """
 
     sparse: TiltSeries
@@ -162,6 +165,7 @@ class _Question:
     part: TiltSeries
     falls: float
     noise: float
+    louder: float
 
     @classmethod
     def of(cls, series: TiltSeries) -> _Question | None:
@@ -173,12 +177,15 @@ class _Question:
             return None
         wanted = (groups % 2 == 1) & (groups < groups.max())
         sparse, places, truths = _asked(part, ~wanted, wanted)
+        sigma = _noise(whole)
         # The same tilts from neighbours at twice the gap and at four times the gap tell how linear's error grows.
         middle = (groups % 4 == 2) & (groups < groups.max() - 1)
-        near = _linear_error(part, *_asked(part, groups % 2 == 1, middle))
-        far = _linear_error(part, *_asked(part, groups % 4 == 0, middle))
-        falls = min((near / far) ** 0.5, 1.0) if far > 0 else 1.0
-        return cls(sparse, places, truths, part, falls, 1.0 if part is whole else _noise(whole) / _noise(part))
+        near, far = (
+            _linear_error(part, *_asked(part, groups % step == first, middle), sigma**2)
+            for step, first in ((2, 1), (4, 0))
+        )
+        falls = min((near / far) ** 0.5, 1.0) if far > near > 0 else 1.0
+        return cls(sparse, places, truths, part, falls, sigma**2, 1.0 if part is whole else sigma / _noise(part))
 
     def answered(self, predicted: Predicted) -> tuple[float, tuple[float, ...]]:
         """Return the least squared error of a mix of linear and the predictors, and that mix.
@@ -186,15 +193,20 @@ class _Question:
         A prediction that knows the geometry gains less from narrower gaps than linear does; see _FALLS_LESS.
         """
         products: NDArray[np.float64] | float = 0.0
+        pixels = 0.0
         for k, place in enumerate(self.places):
             plain = neighbours(self.sparse, place).blend(place.t)
             found = [with_total(image, plain) for image in predicted(k, place)]
             for i in self.truths[k]:
                 truth = self.part.projections[i]
-                seen = 1.0 if self.part.mask is None else self.part.mask[i]
-                errors = [(truth - plain) * self.falls, *((truth - f) * self.falls**_FALLS_LESS for f in found)]
-                flat = np.stack([(e * seen).ravel() for e in errors]).astype(np.float64)
+                seen = np.ones(truth.shape, bool) if self.part.mask is None else self.part.mask[i]
+                flat = np.stack([((truth - image) * seen).ravel() for image in (plain, *found)]).astype(np.float64)
                 products = products + flat @ flat.T
+                pixels += float(seen.sum())
+        # The noise of the truth is in all errors alike, and does not fall.
+        own = self.noise * pixels
+        less = self.falls ** np.array([_FALLS, *[_FALLS_LESS] * (len(flat) - 1)])
+        products = (products - own) * np.outer(less, less) + own
         error, mix = least_mix(np.asarray(products))
         if self.sparse.groups().max() < _TELL - 1:
             # So few tilts reconstruct much worse than twice as many will.
@@ -232,14 +244,16 @@ def _asked(
 
 
 def _linear_error(
-    part: TiltSeries, sparse: TiltSeries, places: tuple[Place, ...], truths: tuple[NDArray[np.int64], ...]
-) -> float:
+    part: TiltSeries, sparse: TiltSeries, places: tuple[Place, ...], truths: tuple[NDArray[np.int64], ...],
+    noise: float,
+) -> float:  # fmt: skip
+    """Return the squared error of linear beyond the truth's own noise of some variance."""
     total = 0.0
     for place, tilts in zip(places, truths, strict=True):
         plain = neighbours(sparse, place).blend(place.t)
         for i in tilts:
-            seen = 1.0 if part.mask is None else part.mask[i]
-            total += float(np.square((part.projections[i] - plain) * seen).sum(dtype=np.float64))
+            seen = np.ones(plain.shape, bool) if part.mask is None else part.mask[i]
+            total += float(np.square((part.projections[i] - plain) * seen).sum(dtype=np.float64)) - noise * seen.sum()
     return total
 
 
