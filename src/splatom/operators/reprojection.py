@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Tick = Callable[[], None] | None
 
-__all__ = ["PASSES", "reprojected"]
+__all__ = ["PASSES", "reconstructed", "reprojected"]
 
 PASSES = 20
 _SUBSETS = 4  # of tilts: a pass over each of them does as much as four over all
@@ -75,13 +75,44 @@ def reprojected(
         wide += 2 * (columns // 4)
         images = images - torch.quantile(images.flatten(1), 0.05, dim=1)[:, None, None].clamp(min=0)
     shape = (wide, rows, wide)
+    x, whole = _reconstructed(images, geometry, shape, non_negative, passes, tick)
+    there = VoxelProjector(wanted, shape, (rows, columns), device=images.device.type)
+    return there.forward(x, tick), whole.operator.forward(x, tick)
+
+
+def reconstructed(
+    images: Tensor,
+    geometry: ViewGeometry,
+    shape: tuple[int, int, int],
+    *,
+    non_negative: bool = True,
+    passes: int = PASSES,
+    tick: Tick = None,
+) -> Tensor:
+    """Reconstruct as :func:`reprojected` does, in a box of one's own.
+
+    Parameters
+    ----------
+    images, geometry, non_negative, passes, tick
+        As there; no ground is taken away.
+    shape : tuple
+        Of the box in voxels, (z, y, x).
+
+    Returns
+    -------
+    Tensor (z, y, x)
+    """
+    return _reconstructed(images, geometry, shape, non_negative, passes, tick)[0]
+
+
+def _reconstructed(
+    images: Tensor, geometry: ViewGeometry, shape: tuple[int, int, int], non_negative: bool, passes: int, tick: Tick
+) -> tuple[Tensor, _Part]:
     whole = _Part.of(images, geometry, shape, np.arange(len(images)), tick)
     count = max(1, min(_SUBSETS, len(images) // 2))
     subsets = [_Part.of(images, geometry, shape, np.arange(k, len(images), count), tick) for k in range(count)]
     x = _passed(images.new_zeros(shape), subsets * passes, non_negative, tick)
-    x = _passed(x, [whole] * _LAST, non_negative, tick)
-    there = VoxelProjector(wanted, shape, (rows, columns), device=images.device.type)
-    return there.forward(x, tick), whole.operator.forward(x, tick)
+    return _passed(x, [whole] * _LAST, non_negative, tick), whole
 
 
 @dataclass(frozen=True, eq=False)

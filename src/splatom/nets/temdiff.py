@@ -1,0 +1,167 @@
+"""TEMDiff's prior: a 3-D U-Net that says what a noisy volume looked like, told a classical reconstruction or not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["SIGMA_DATA", "SIGMA_MAX", "SIGMA_MIN", "TemDiff", "scale_of"]
+
+SIGMA_DATA = 0.5  # SD of the volumes in their units, about
+SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of the noise that the network is trained for
+_FOLD = 2
+_SMALLEST = 8  # voxels a side
+_WAVES = 16  # of the embedding of the noise level
+
+
+def scale_of(classical: Tensor) -> float:
+    """Return what volumes are divided by before the network sees them, from the data alone.
+
+    Parameters
+    ----------
+    classical : Tensor (z, y, x)
+        The classical reconstruction (:func:`splatom.operators.reprojection.reconstructed`), matter bright.
+
+    Returns
+    -------
+    float
+        Mean weighted by the values themselves (Σx²/Σx of the positive ones): the brightness of what is there, however
+        much of the volume is empty. 1 where nothing is.
+    """
+    x = classical.detach().clamp(min=0)
+    mass = float(x.sum(dtype=torch.float64))
+    return float(x.square().sum(dtype=torch.float64)) / mass if mass > 0 else 1.0
+
+
+class _Block(nn.Module):
+    """Two convolutions, scaled and shifted between them by what the noise level asks for."""
+
+    def __init__(self, width: int, known: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(width, width, 3, padding=1)
+        self.second = nn.Conv3d(width, width, 3, padding=1)
+        self.modulate = nn.Linear(known, 2 * width)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)  # no normalisation: blocks begin as small corrections
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Return the shape of x (b, width, z, y, x); known (b, known)."""
+        scale, shift = self.modulate(known)[:, :, None, None, None].chunk(2, dim=1)
+        out: Tensor = x + self.second(functional.silu(self.first(x) * (1 + scale) + shift))
+        return out
+
+
+class TemDiff(nn.Module):
+    """Denoiser of volumes: the clean estimate of a noisy one, the noise's level given.
+
+    Parameters
+    ----------
+    base : int
+        Width; the levels have 2, 3, 4, … times as many channels.
+    levels : int
+        Grids, each half as fine as the one before; the finest is half as fine as the volume.
+
+    Notes
+    -----
+    Preconditioned as T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022),
+    eq. 7 and table 1: ``D(x, σ) = c_skip x + c_out F(c_in x, ln σ / 4)``. TEMDiff's own architecture is not public; all
+    else is ours. Blocks of 2 × 2 × 2 voxels become channels before the first level, so that the finest convolutions run
+    on an eighth of the grid. Where a classical reconstruction r is given, F corrects the blend
+    ``c_skip x + (1 − c_skip) r``: the noisier x, the more of what is known comes from r. There is no normalisation
+    over space, so that a patch of a volume gives what the volume gives there; MONAI's networks normalise groups, and
+    bring far more than these lines.
+    """
+
+    def __init__(self, base: int = 16, levels: int = 3) -> None:
+        super().__init__()
+        self.base, self.levels = base, levels
+        widths = [(2 + i) * base for i in range(levels)]
+        cells, known = _FOLD**3, 4 * base
+        self.register_buffer("waves", torch.linspace(0.5, 8.0, _WAVES), persistent=False)
+        self.embed = nn.Sequential(nn.Linear(2 * _WAVES + 1, known), nn.SiLU(), nn.Linear(known, known), nn.SiLU())
+        self.head = nn.Conv3d(2 * cells + 1, widths[0], 3, padding=1)
+        pairs = list(pairwise(widths))
+        self.side = nn.ModuleList(_Block(a, known) for a, _ in pairs)
+        self.down = nn.ModuleList(nn.Conv3d(a, b, 2, 2) for a, b in pairs)
+        self.bottom = nn.ModuleList(_Block(widths[-1], known) for _ in range(2))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2) for a, b in reversed(pairs))
+        self.back = nn.ModuleList(_Block(a, known) for a, _ in reversed(pairs))
+        self.tail = nn.Conv3d(widths[0], cells, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        assert self.tail.bias is not None
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Estimate the clean volume.
+
+        Parameters
+        ----------
+        x : Tensor (b, 1, z, y, x)
+            A volume over its scale (:func:`scale_of`), plus σ times white noise; the tilt axis along y, the beam along
+            z. Any size of at least 8 voxels a side.
+        sigma : Tensor (b,)
+        condition : Tensor (b, 2, z, y, x), optional
+            The classical reconstruction over its scale, and half of the range of tilts over 90° at every voxel. Zeros,
+            as without it, stand for no knowledge of any data.
+
+        Returns
+        -------
+        Tensor (b, 1, z, y, x)
+
+        Raises
+        ------
+        ValueError
+            If the volume is smaller than 8 voxels in a direction.
+        """
+        size = x.shape[2:]
+        if min(size) < _SMALLEST:
+            raise ValueError(f"the network takes volumes of at least {_SMALLEST} voxels a side, not {tuple(size)}")
+        if condition is None:
+            condition = x.new_zeros(len(x), 2, *size)
+        level = sigma.to(x.dtype)[:, None, None, None, None]
+        total = (level.square() + SIGMA_DATA**2).sqrt()
+        keep = (SIGMA_DATA / total).square()
+        whole = _FOLD * 2 ** (self.levels - 1)
+        padding = [n for side in reversed(size) for n in (0, -side % whole)]
+        given = torch.cat([x / total, condition[:, :1] / SIGMA_DATA, condition[:, 1:]], dim=1)
+        correction = self._correct(functional.pad(given, padding, mode="replicate"), sigma.to(x.dtype))
+        correction = correction[..., : size[0], : size[1], : size[2]]
+        out: Tensor = keep * x + (1 - keep) * condition[:, :1] + level * SIGMA_DATA / total * correction
+        return out
+
+    def _correct(self, given: Tensor, sigma: Tensor) -> Tensor:
+        """F above: (b, 3, z, y, x) → (b, 1, z, y, x)."""
+        reach = functional.avg_pool3d(given[:, 2:], _FOLD)
+        at = sigma.log()[:, None] / 4
+        waves = at * self.waves  # type: ignore[operator]
+        known = self.embed(torch.cat([at, waves.sin(), waves.cos()], dim=1))
+        x = self.head(torch.cat([_folded(given[:, :2]), reach], dim=1))
+        skips = []
+        for side, down in zip(self.side, self.down, strict=True):
+            skips.append(side(x, known))
+            x = down(skips[-1])
+        for block in self.bottom:
+            x = block(x, known)
+        for up, back in zip(self.up, self.back, strict=True):
+            x = back(up(x) + skips.pop(), known)
+        return _unfolded(self.tail(functional.silu(x)))
+
+
+def _folded(x: Tensor) -> Tensor:
+    """(b, c, z, y, x) → (b, 8c, z/2, y/2, x/2)."""
+    b, c, *size = x.shape
+    z, y, w = (n // _FOLD for n in size)
+    x = x.reshape(b, c, z, _FOLD, y, _FOLD, w, _FOLD).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, c * _FOLD**3, z, y, w)
+
+
+def _unfolded(x: Tensor) -> Tensor:
+    """(b, 8, z, y, x) → (b, 1, 2z, 2y, 2x)."""
+    b, _, z, y, w = x.shape
+    x = x.reshape(b, 1, _FOLD, _FOLD, _FOLD, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, 1, z * _FOLD, y * _FOLD, w * _FOLD)
