@@ -154,7 +154,8 @@ def load(network: str, variant: str = "auto", path: Path | None = None) -> tuple
     there = shipped(network)
     if path is None:
         if variant == "auto":
-            variant = there[0] if there else next((v for v in VARIANTS.get(network, {}) if v.startswith("small")), "small")
+            small = (v for v in VARIANTS.get(network, {}) if v.startswith("small"))
+            variant = there[0] if there else next(small, "small")
         _arguments(network, variant)
         path = _file(network, variant)
         if not path.exists():
