@@ -1,0 +1,135 @@
+"""What the measured tilts say: pulling an estimate to them, and how far each pixel is to be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from splatom.methods.reconstruct._problem import Problem
+
+__all__ = ["Evidence", "pulled"]
+
+_TAIL = 5.0  # degrees of freedom of Student's t: residuals beyond some three SDs lose their pull
+_ROUGHEST = 30.0  # by which the variance of a tilt may pass that of its noise
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Data over the volume's scale, and the variance of every pixel.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the fitted tilts.
+    scale : float
+        Of the volume; everything here is in its unit.
+    data : Tensor (n, rows, columns)
+    noise : Tensor (n, rows, columns)
+        Variance of the noise, from the data alone.
+    factors : Tensor (n, 1, 1)
+        By which each tilt's variance passes that of its noise: misalignment, gain, what the model cannot say.
+    """
+
+    problem: Problem
+    scale: float
+    data: Tensor
+    noise: Tensor
+    factors: Tensor
+
+    @classmethod
+    def of(cls, problem: Problem, scale: float) -> Evidence:
+        """Return the evidence before anything is fitted: the noise alone, from how rough the images are."""
+        from splatom.methods.reconstruct._denza_noise import noise_model, variances
+
+        data = problem.data / scale
+        noise = variances(data, *noise_model(problem.measured_data / scale))
+        return cls(problem, scale, data, noise, torch.ones_like(data[:, :1, :1]))
+
+    @property
+    def seen(self) -> Tensor:
+        """Weight of every pixel, 1 for a measured one; zero where nothing was measured."""
+        return self.problem.weights
+
+    def precision(self, residual: Tensor | None = None) -> Tensor:
+        """Return W (n, rows, columns): one over the variance, less where a residual is far beyond it.
+
+        The weights of Student's t, (ν + 1) / (ν + r²/s²) (K. Lange et al., J. Am. Stat. Assoc. 84, 881, 1989), scaled
+        to 1 at r = 0, are those of a fit that outliers cannot pull.
+        """
+        variance = self.noise * self.factors
+        out = self.seen / variance
+        if residual is not None:
+            out = out / (1 + residual.square() / (_TAIL * variance))
+        return out
+
+    def learned(self, residual: Tensor) -> Evidence:
+        """Return the evidence with each tilt's variance re-estimated from what an estimate leaves of it.
+
+        The median of r²/variance resists outliers; the noise found in the images themselves is the least that a tilt
+        has. Half of the way only, so that one bad estimate does not decide.
+        """
+        ratio = torch.where(self.seen > 0, residual.square() / self.noise, torch.nan).flatten(1)
+        found = (torch.nanmedian(ratio, dim=1).values / 0.455).nan_to_num(1.0).clamp(1.0, _ROUGHEST)[:, None, None]
+        return replace(self, factors=(self.factors * found).sqrt())
+
+    def misfit(self, residual: Tensor) -> float:
+        """Return by how much an estimate misses the data beyond their noise: a variance per voxel along the rays."""
+        over = (residual.square() - self.noise * self.factors) * (self.seen > 0)
+        excess = float(over.sum() / (self.seen > 0).expand_as(over).sum().clamp_min(1))
+        lengths = float(self.data.shape[2])
+        return max(excess, 0.01 * float((self.noise * self.factors).mean())) / lengths
+
+
+def pulled(
+    problem: Problem, residual: Tensor, precision: Tensor, estimate: Tensor, weight: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Minimise ‖W^½(A x − y)‖² + λ‖x − x̂₀‖² by conjugate gradients, from x̂₀.
+
+    The normal equations are (AᵀWA + λ) d = AᵀW (y − A x̂₀) for the correction d; A and Aᵀ are an exact pair. After
+    DOLCE (J. Liu et al., ICCV 2023) and DDS (H. Chung et al., ICLR 2024); W is ours.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives A and its adjoint.
+    residual : Tensor (n, rows, columns)
+        y − A x̂₀.
+    precision : Tensor (n, rows, columns)
+        W.
+    estimate : Tensor (z, y, x)
+        x̂₀.
+    weight : float
+        λ.
+    iterations : int
+
+    Returns
+    -------
+    Tensor (z, y, x)
+    Tensor (n, rows, columns)
+        y − A x of it.
+    """
+    x = estimate.clone()
+    residual = residual.clone()
+    r = problem.adjoint(precision * residual)
+    p = r.clone()
+    power = float(torch.dot(r.flatten(), r.flatten()))
+    first = power
+    image = torch.empty_like(residual)
+    for _ in range(iterations):
+        if power <= 1e-12 * first or first == 0:
+            break
+        problem.forward(p, image)
+        turn = problem.adjoint(precision * image).add_(p, alpha=weight)
+        step = power / max(float(torch.dot(p.flatten(), turn.flatten())), 1e-30)
+        x.add_(p, alpha=step)
+        residual.sub_(image, alpha=step)
+        r.sub_(turn, alpha=step)
+        new = float(torch.dot(r.flatten(), r.flatten()))
+        p.mul_(new / power).add_(r)
+        power = new
+    return x, residual
