@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from splatom.jobs.job import Job
     from splatom.methods.reconstruct._problem import Box
 
-__all__ = ["Plan", "Slab", "estimate", "slabs"]
+__all__ = ["Plan", "Slab", "duration", "estimate", "slabs"]
 
 _SHARE = 0.7  # of the free memory that a run may take
 
@@ -157,13 +157,14 @@ def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = 
     height = max(p.padded.stop - p.padded.start for p in pieces)
     used = height * (box.solved[0] * box.solved[2] * per_voxel + n * columns * 16) + int(np.prod(box.result)) * 4
     seconds = per_pass * passes
-    text = f"about {_duration(seconds)}, {used / 2**30:.1f} GiB of memory"
+    text = f"about {duration(seconds)}, {used / 2**30:.1f} GiB of memory"
     if len(pieces) > 1:
         text += f", in {len(pieces)} slabs"
     return Plan(seconds, used, len(pieces), text)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Say a time in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

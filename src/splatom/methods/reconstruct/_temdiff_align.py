@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from splatom.geometry import ViewGeometry
     from splatom.methods.reconstruct._problem import Problem
 
-__all__ = ["realigned"]
+__all__ = ["at", "realigned"]
 
 _MOST = 0.5  # pixels, by which a step moves a tilt
 _MOST_TURN = 0.3  # degrees
@@ -46,7 +46,7 @@ def realigned(problem: Problem, data: Tensor, precision: Tensor, volume: Tensor,
     residual = data - image
     slopes = [-torch.gradient(image, dim=2)[0], -torch.gradient(image, dim=1)[0]]  # by column, by row
     if turns:
-        ahead, back = (_at(problem, _turned(geometry, d)).forward(volume, problem.check) for d in (_NUDGE, -_NUDGE))
+        ahead, back = (at(problem, _turned(geometry, d)).forward(volume) for d in (_NUDGE, -_NUDGE))
         slopes.append((ahead - back) / (2 * _NUDGE))
     gram = torch.stack([torch.stack([_summed(precision * a * b) for a in slopes]) for b in slopes]).double()
     right = torch.stack([_summed(precision * a * residual) for a in slopes]).double()
@@ -61,14 +61,15 @@ def realigned(problem: Problem, data: Tensor, precision: Tensor, volume: Tensor,
         line = np.stack([np.ones_like(angles), angles - angles.mean()], axis=1)
         turn -= line @ np.linalg.lstsq(line, turn, rcond=None)[0]
         moved = _turned(moved, turn)
-    return _at(problem, moved)
+    return at(problem, moved)
 
 
 def _summed(images: Tensor) -> Tensor:
     return images.sum(dim=(1, 2))
 
 
-def _at(problem: Problem, geometry: ViewGeometry) -> Problem:
+def at(problem: Problem, geometry: ViewGeometry) -> Problem:
+    """Return the problem with its views elsewhere."""
     old = problem.projector
     fresh = VoxelProjector(geometry, old.volume_shape, old.detector_shape, old.device, old.backend)
     return replace(problem, projector=fresh)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from splatom.data import TiltSeries, Volume
+from splatom.methods.reconstruct._memory import duration
 from splatom.methods.reconstruct._problem import Box, Problem, preview
-from splatom.methods.reconstruct._temdiff_data import Evidence, pulled
+from splatom.methods.reconstruct._temdiff_align import at, realigned
+from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, pulled, spread
+from splatom.methods.reconstruct._temdiff_patches import count
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -25,6 +27,8 @@ __all__ = ["Sampler"]
 
 _HIGHEST, _LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
 _SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
+_PAIRS = 34  # projections with their adjoints that the classical reconstruction takes, with its normalisers
+_BYTES_PER_VOXEL = 72
 _LAST_PULLS = 3  # times as many iterations towards the data at the end of a sample
 
 
@@ -43,11 +47,15 @@ class Sampler:
 
     def __init__(self, series: TiltSeries, box: Box, job: Job[Any], evidence: Evidence, prior: Prior) -> None:
         self.series, self.box, self.job, self.evidence, self.prior = series, box, job, evidence, prior
-        self.sample = self.index = 0
+        # Views are aligned in a sample that does not count: the others then all start from the same geometry.
+        self.sample = -1 if job.params.align != "off" else 0
+        self.index = 0
         self.x = self.estimate = prior.condition[0]
+        self.left = evidence.data  # what the estimate leaves of the data
         self.mean = torch.zeros_like(self.estimate)
         self.squares = torch.zeros_like(self.estimate)
         self.weight = 0.0
+        self.given = evidence.problem.projector.geometry
 
     # ------------------------------------------------------------------------------------------------ begin
     @classmethod
@@ -56,12 +64,11 @@ class Sampler:
     ) -> Sampler:
         """Make the classical reconstruction, choose the prior, and go on from a checkpoint where there is one."""
         from splatom.nets.temdiff import scale_of
-        from splatom.operators.reprojection import reconstructed
 
         p = job.params
-        classical = reconstructed(
-            problem.data, problem.projector.geometry, box.solved, non_negative=problem.non_negative, tick=job.check
-        )
+        began = time.perf_counter()
+        classical = _classical(problem)
+        seconds = (time.perf_counter() - began) / _PAIRS
         scale = scale_of(classical)
         evidence = Evidence.of(problem, scale)
         reach = np.ptp(problem.projector.geometry.tilt_degrees) / 2 / 90
@@ -75,6 +82,7 @@ class Sampler:
         self = cls(series, box, job, evidence, prior)
         if restored is not None:
             self._take(restored)
+        job.note(plan=self._plan(seconds))
         return self
 
     @staticmethod
@@ -103,43 +111,78 @@ class Sampler:
                 self._count()
             self._tick(len(levels))
 
+    def _plan(self, pair: float) -> str:
+        """Say what is to come, from the seconds that a projection and its adjoint take and those of one patch."""
+        p, shape = self.job.params, self.mean.shape
+        patches = count(shape, p.patch, p.overlap)
+        evaluations = p.steps * (p.samples + (p.align != "off"))
+        seconds = evaluations * (self.prior.seconds() + (p.pulls + 2) * pair)
+        used = (_BYTES_PER_VOXEL * self.mean.numel() + 16 * self.evidence.data.numel()) / 2**30
+        return (
+            f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
+            f"{used:.1f} GiB of memory"
+        )
+
     def _step(self, levels: list[float]) -> None:
         p, sigma = self.job.params, levels[self.index]
         problem, last = self.evidence.problem, self.index + 1 == len(levels)
         clean = self.prior(self.x, sigma)
         residual = self.evidence.data - problem.forward(clean)
         self.weight = p.strength / self.evidence.misfit(residual)
-        precision = self.evidence.precision(self._left if p.robust and self.index else None)
+        precision = self.evidence.precision(self.left if p.robust and self.index else None)
         pulls = p.pulls * (_LAST_PULLS if last else 1)
-        estimate, self._left = pulled(problem, residual, precision, clean, self.weight, pulls)
+        estimate, self.left = pulled(problem, residual, precision, clean, self.weight, pulls)
         if problem.non_negative:
             estimate.clamp_(min=0)
         self.estimate = estimate
         if p.robust:
-            self.evidence = self.evidence.learned(self._left)
+            self.evidence = self.evidence.learned(self.left)
+        if self.sample < 0 and self.index >= _SETTLED * len(levels):
+            self._align(precision)
         if not last:
             fresh = self._noise(self.index + 1)
             known = (self.x - clean) / sigma
             mixed = (1 - p.noise**2) ** 0.5 * known + p.noise * fresh
             self.x = estimate + levels[self.index + 1] * mixed
 
+    def _align(self, precision: Tensor) -> None:
+        evidence, turns = self.evidence, self.job.params.align == "shifts-tilts"
+        moved = realigned(evidence.problem, evidence.data, precision, self.estimate, turns)
+        self.evidence = replace(evidence, problem=moved)
+
     def _noise(self, index: int) -> Tensor:
         """Return white noise of this step: the same for a seed, however often the run was resumed."""
-        seeds = np.random.SeedSequence((self.job.seed, self.sample, index)).generate_state(1, np.uint64)
+        seeds = np.random.SeedSequence((self.job.seed, self.sample + 1, index)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(seeds[0] >> np.uint64(1)))
         return torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
 
     def _count(self) -> None:
         """Take the finished sample into mean and spread (B. Welford, Technometrics 4, 419, 1962)."""
         self.sample, self.index = self.sample + 1, 0
+        if self.sample == 0:
+            self._rehearsed()
+            return
         off = self.estimate - self.mean
         self.mean = self.mean + off / self.sample
         self.squares = self.squares + off * (self.estimate - self.mean)
 
+    def _rehearsed(self) -> None:
+        """Start afresh from the geometry that was found."""
+        problem = self.evidence.problem
+        classical = _classical(problem) / self.evidence.scale
+        self.prior = replace(self.prior, condition=torch.stack([classical, self.prior.condition[1]]))
+        moved = problem.projector.geometry.shifts - self.given.shifts
+        self.job.note(
+            shifts_found=[[round(float(v), 3) for v in one] for one in moved],
+            shifts_rms=round(float(np.sqrt((moved**2).mean())), 4),
+        )
+
     def _tick(self, steps: int) -> None:
         evidence, problem = self.evidence, self.evidence.problem
-        done, total = self.sample * steps + self.index, self.job.params.samples * steps
-        found = problem.r_factors(self._left * evidence.scale)
+        p = self.job.params
+        extra = int(p.align != "off")
+        done, total = (self.sample + extra) * steps + self.index, (p.samples + extra) * steps
+        found = problem.r_factors(self.left * evidence.scale)
         self.job.figures["r_per_tilt"] = found["r_per_tilt"]
         figures = {"r": found["r"]}
         if problem.held_projector is not None:
@@ -150,34 +193,62 @@ class Sampler:
         return preview(self.estimate * self.evidence.scale, self.box, self.series)
 
     # ------------------------------------------------------------------------------------------------ state
+    _ARRAYS = ("x", "estimate", "left", "mean", "squares")
+
     def _state(self) -> dict[str, Any]:
         geometry = self.evidence.problem.projector.geometry
-        arrays = {"x": self.x, "estimate": self.estimate, "mean": self.mean, "squares": self.squares,
-                  "left": self._left, "factors": self.evidence.factors}  # fmt: skip
+        arrays = {name: getattr(self, name) for name in self._ARRAYS}
+        arrays |= {"factors": self.evidence.factors, "classical": self.prior.condition[0]}
         return {
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
             "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "prior": self.prior.name,
             "weight": self.weight,
         }  # fmt: skip
 
+    def _take(self, state: dict[str, Any]) -> None:
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.array(state[name])).to(self.job.device)
+
+        for name in self._ARRAYS:
+            setattr(self, name, tensor(name))
+        self.sample, self.index, self.weight = int(state["sample"]), int(state["index"]), float(state["weight"])
+        problem = at(self.evidence.problem, type(self.given)(np.array(state["rotations"]), np.array(state["shifts"])))
+        self.evidence = replace(self.evidence, problem=problem, factors=tensor("factors"))
+        self.prior = replace(self.prior, condition=torch.stack([tensor("classical"), self.prior.condition[1]]))
+
     # ------------------------------------------------------------------------------------------------ end
     def result(self) -> tuple[Volume, Volume]:
         """Return the volume with its spread, and the share of each voxel that the prior decided."""
         scale, problem = self.evidence.scale, self.evidence.problem
-        best = self.mean if self.sample else self.estimate
-        with self.job.keeping_partial():
-            self.job.figures.update(problem.r_factors(problem.data - problem.forward(best * scale)))
-        std = None
+        best = self.mean if self.sample > 0 else self.estimate
+        std, share = None, torch.ones_like(best)
         if self.sample > 1:
-            std = (self.squares / (self.sample - 1)).sqrt()
-        return self._volume(best * scale, None if std is None else std * scale), self._volume(best)
+            std = spread(self.squares, self.sample) * scale
+        with self.job.keeping_partial():
+            residual = problem.data - problem.forward(best * scale)
+            self.job.figures.update(problem.r_factors(residual))
+            free = problem.r_free(best * scale)
+            if free is not None:
+                self.job.figures["r_free"] = free
+            share, overall = decided_by_prior(problem, self.evidence.precision(), best, self.weight)
+            self.job.figures["prior_share"] = overall
+        return self._volume(best * scale, std), self._volume(share)
 
     def _volume(self, data: Tensor, std: Tensor | None = None) -> Volume:
         def cut(values: Tensor) -> NDArray[np.float32]:
             return np.ascontiguousarray(self.box.crop(values).cpu().numpy())
 
-        spread = None if std is None else cut(std)
-        return Volume(cut(data), self.series.pixel_size, std=spread, provenance=self.series.provenance)
+        deviation = None if std is None else cut(std)
+        return Volume(cut(data), self.series.pixel_size, std=deviation, provenance=self.series.provenance)
+
+
+def _classical(problem: Problem) -> Tensor:
+    from splatom.operators.reprojection import reconstructed
+
+    return reconstructed(
+        problem.data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
+        tick=problem.check,
+    )  # fmt: skip
 
 
 def _first_misfit(prior: Prior, evidence: Evidence) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +40,7 @@ class Prior:
     patch, overlap : int
         In voxels.
     check : callable
-        Called before each patch.
+        Called before each layer of each patch.
     """
 
     net: nn.Module
@@ -60,16 +61,32 @@ class Prior:
         """
         from splatom.jobs.errors import JobError
 
-        def one(given: Tensor) -> Tensor:
-            level = given.new_full((1,), sigma)
-            with torch.inference_mode():
-                out: Tensor = self.net(given[None, :1], level, given[None, 1:])[0, 0].float()
-            return out.clone()  # an ordinary tensor again
-
-        out = in_patches(one, torch.cat([noisy[None], self.condition]), self.patch, self.overlap, self.check)
+        given = torch.cat([noisy[None], self.condition])
+        out = in_patches(lambda part: self._seen(part, sigma), given, self.patch, self.overlap, self.check)
         if not bool(torch.isfinite(out).all()):
             raise JobError("the prior gave values that are not finite: its weights do not suit these data")
         return out
+
+
+    def _seen(self, given: Tensor, sigma: float) -> Tensor:
+        """Show the network one patch, (3, z, y, x)."""
+        from splatom.methods.denoise._network import interruptible
+
+        with torch.no_grad(), interruptible(self.net, self.check):
+            out: Tensor = self.net(given[None, :1], given.new_full((1,), sigma), given[None, 1:])
+        return out[0, 0].float()
+
+    def seconds(self) -> float:
+        """Time one patch, and return what a whole evaluation takes by that."""
+        shape = self.condition.shape[1:]
+        given = torch.cat([self.condition[:1], self.condition])[:, *(slice(0, self.patch) for _ in shape)]
+        self._seen(given, 1.0)
+        began = time.perf_counter()
+        self._seen(given, 1.0)
+        seconds = (time.perf_counter() - began) / given[0].numel()
+        # Patches overlap.
+        shared = (1 + self.overlap / self.patch) ** 3 if max(shape) > 1.25 * self.patch else 1.0
+        return seconds * shared * self.condition[0].numel()
 
 
 def candidates(kind: str, variant: str, path: Path | None) -> list[tuple[str, nn.Module, Card | None]]:
