@@ -20,11 +20,11 @@ __all__ = ["FIT", "prior_loss", "stream", "validation"]
 
 # Boxes (z, y, x) that are reconstructed, and patches that are learnt from; any patch fits in any box.
 _BOXES = ((64, 40, 64), (80, 36, 80), (96, 32, 96), (64, 32, 112))
-_PATCHES = ((48, 32, 48), (64, 24, 48), (40, 32, 56))
-_NEW = 4  # steps between two new specimens: reconstructing takes a second
+_PATCHES = ((48, 24, 48), (64, 16, 48), (40, 24, 56), (40, 32, 40))
+_NEW = 8  # steps between two new specimens: reconstructing takes a second
 _KEPT = 48  # specimens to draw from
 _FIRST = 16  # specimens before the first step
-_BATCH = 4  # patches
+_BATCH = 2  # patches
 _DROPPED = 0.2  # share of the patches of which the network is told no reconstruction
 _HELD_OUT = 2**32  # seeds of the validation's specimens; training's are below
 _FLOOR = 0.01  # of the weighted error: what is better already is left alone
