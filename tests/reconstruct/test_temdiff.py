@@ -172,7 +172,7 @@ def test_errors_of_the_angles_are_found_but_for_a_stretch(truth) -> None:
     for _ in range(10):
         problem = realigned(problem, problem.data, 1e4 * torch.ones_like(problem.data), volume, True)
     left = problem.projector.geometry.tilt_degrees - angles - error
-    assert np.std(left) < 0.25 * np.std(error)
+    assert np.std(left) < 0.4 * np.std(error)
 
 
 # ------------------------------------------------------------------------------------------------ spread and shares

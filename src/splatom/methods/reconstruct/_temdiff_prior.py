@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Prior", "candidates", "schedule"]
 
 Kind = Literal["biological", "materials"]
+_THINNEST = 8  # voxels that the network takes
 KINDS: tuple[Kind, ...] = ("biological", "materials")
 
 
@@ -73,8 +74,11 @@ class Prior:
         from splatom.methods.denoise._network import interruptible
 
         with torch.no_grad(), interruptible(self.net, self.check):
-            out: Tensor = self.net(given[None, :1], given.new_full((1,), sigma), given[None, 1:])
-        return out[0, 0].float()
+            size = given.shape[1:]
+            thin = [n for side in reversed(size) for n in (0, max(0, _THINNEST - side))]
+            given = torch.nn.functional.pad(given[None], thin, mode="replicate")
+            out: Tensor = self.net(given[:, :1], given.new_full((1,), sigma), given[:, 1:])
+        return out[0, 0, : size[0], : size[1], : size[2]].float()
 
     def seconds(self) -> float:
         """Time one patch, and return what a whole evaluation takes by that."""
