@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splatom.training.volumes import Kind, Pair, pair
+from splatom.training.volumes import HALF_RANGE_DEGREE, Kind, Pair, pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _BATCH = 2  # patches
 _DROPPED = 0.2  # share of the patches of which the network is told no reconstruction
 _HELD_OUT = 2**32  # seeds of the validation's specimens; training's are below
 _FLOOR = 0.01  # of the weighted error: what is better already is left alone
-FIT = {"half_range_degree": (3.0, 80.0), "deviation": (0.1, 1.2)}  # of the scaled volumes
+FIT = {"half_range_degree": HALF_RANGE_DEGREE, "deviation": (0.1, 1.2)}  # of the scaled volumes
 
 Inputs = tuple["Tensor", "Tensor", "Tensor"]
 
