@@ -69,7 +69,7 @@ def test_patches_are_mirrored_together_with_their_reconstruction() -> None:
     truth = rng.random(SIZE, dtype=np.float32)
     drawn = volumes.Pair(truth, truth**2, 0.3)
     ways = set()
-    for _ in range(30):
+    for _ in range(100):
         patch, told = priors._patch(drawn, SIZE, rng)
         bright = patch.mean() / truth.mean()
         np.testing.assert_allclose(told[0] * bright, patch**2, rtol=1e-4)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-__all__ = ["KINDS", "Pair", "own_volumes", "pair", "specimen"]
+__all__ = ["HALF_RANGE_DEGREE", "KINDS", "Measured", "Pair", "measured", "own_volumes", "pair", "specimen"]
 
 Kind = Literal["biological", "materials"]
 KINDS: tuple[Kind, ...] = ("biological", "materials")
@@ -25,6 +25,26 @@ HALF_RANGE_DEGREE = (3.0, 80.0)
 _MOST_TILTS = 61
 _OWN = 0.75  # share of the specimens that are cut from the user's volumes, where there are some
 _LEAST = 16  # voxels a side of a user's volume
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A specimen and its tilts.
+
+    Parameters
+    ----------
+    density : array (z, y, x)
+        Wider than the field by ``beside`` voxels on either side.
+    images : array (n, y, columns)
+    angles : array (n,)
+        In degrees, as a microscope would report them.
+    beside : int
+    """
+
+    density: Array
+    images: Array
+    angles: NDArray[np.float64]
+    beside: int
 
 
 @dataclass(frozen=True)
@@ -168,18 +188,18 @@ def _angles(half: float, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(angles)
 
 
-def pair(
+def measured(
     kind: Kind,
     size: tuple[int, int, int],
     rng: np.random.Generator,
     *,
     half_range: float | None = None,
     own: tuple[Array, ...] = (),
-) -> Pair:
-    """Draw a specimen, tilt it, and reconstruct it as the sampler does before it begins.
+) -> Measured:
+    """Draw a specimen and tilt it.
 
-    Half of the series have noise alone, half are misaligned too, by up to 0.7 pixels; some specimens go on beyond the
-    field, and are reconstructed in a wider box.
+    Most series have noise, half are misaligned by up to 0.7 pixels, a third have angles that are wrong by up to 0.3°; a
+    quarter of the specimens go on beyond the field.
 
     Parameters
     ----------
@@ -200,8 +220,6 @@ def pair(
     import torch
 
     from splatom.geometry import ViewGeometry
-    from splatom.nets.temdiff import scale_of
-    from splatom.operators.reprojection import reconstructed
     from splatom.operators.voxel import VoxelProjector
 
     deep, rows, columns = size
@@ -221,12 +239,42 @@ def pair(
     wrong = rng.uniform(0, 0.3) if rng.random() < 0.3 else 0.0
     shifts = rng.normal(size=(len(angles), 2)) * jitter
     actual = ViewGeometry.single_axis(angles + rng.normal(size=len(angles)) * wrong, shifts=shifts)
-    images = VoxelProjector(actual, shape, (rows, columns)).forward(torch.from_numpy(density))
-    images = images + torch.from_numpy(_noise(images.numpy(), rng))
-    classical = reconstructed(images, ViewGeometry.single_axis(angles), shape)
-    inner = slice(beside, beside + columns)
+    images = VoxelProjector(actual, shape, (rows, columns)).forward(torch.from_numpy(density)).numpy()
+    return Measured(density, images + _noise(images, rng), angles, beside)
+
+
+def pair(
+    kind: Kind,
+    size: tuple[int, int, int],
+    rng: np.random.Generator,
+    *,
+    half_range: float | None = None,
+    own: tuple[Array, ...] = (),
+) -> Pair:
+    """Draw a specimen, tilt it, and reconstruct it as the sampler does before it begins.
+
+    Parameters
+    ----------
+    kind, size, rng, half_range, own
+        As :func:`measured` takes them.
+    """
+    import torch
+
+    from splatom.geometry import ViewGeometry
+    from splatom.nets.temdiff import scale_of
+    from splatom.operators.reprojection import reconstructed
+
+    given = measured(kind, size, rng, half_range=half_range, own=own)
+    classical = reconstructed(
+        torch.from_numpy(given.images), ViewGeometry.single_axis(given.angles), given.density.shape
+    )
     scale = scale_of(classical)
-    return Pair(density[:, :, inner] / scale, classical.numpy()[:, :, inner] / scale, float(np.ptp(angles)) / 180)
+    field = slice(given.beside, given.beside + size[2])
+    return Pair(
+        given.density[:, :, field] / scale,
+        classical.numpy()[:, :, field] / scale,
+        float(np.ptp(given.angles)) / 180,
+    )
 
 
 def _noise(images: Array, rng: np.random.Generator) -> Array:
