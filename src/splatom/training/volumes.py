@@ -272,7 +272,7 @@ def pair(
     field = slice(given.beside, given.beside + size[2])
     return Pair(
         given.density[:, :, field] / scale,
-        classical.numpy()[:, :, field] / scale,
+        np.asarray(classical[:, :, field] / scale, dtype=np.float32),
         float(np.ptp(given.angles)) / 180,
     )
 
