@@ -36,6 +36,11 @@ def scale_of(classical: Tensor) -> float:
     return float(x.square().sum(dtype=torch.float64)) / mass if mass > 0 else 1.0
 
 
+def _even(x: Tensor) -> Tensor:
+    """Divide each voxel's features by their root mean square: weights may be large, activations not."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-2).rsqrt()
+
+
 class _Block(nn.Module):
     """Two convolutions, scaled and shifted between them by what the noise level asks for."""
 
@@ -47,12 +52,12 @@ class _Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
         with torch.no_grad():
-            self.second.weight.mul_(0.3)  # no normalisation: blocks begin as small corrections
+            self.second.weight.mul_(0.3)  # blocks begin as small corrections
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """Return the shape of x (b, width, z, y, x); known (b, known)."""
         scale, shift = self.modulate(known)[:, :, None, None, None].chunk(2, dim=1)
-        out: Tensor = x + self.second(functional.silu(self.first(x) * (1 + scale) + shift))
+        out: Tensor = x + self.second(functional.silu(_even(self.first(_even(x))) * (1 + scale) + shift))
         return out
 
 
@@ -72,9 +77,9 @@ class TemDiff(nn.Module):
     eq. 7 and table 1: ``D(x, σ) = c_skip x + c_out F(c_in x, ln σ / 4)``. TEMDiff's own architecture is not public; all
     else is ours. Blocks of 2 × 2 × 2 voxels become channels before the first level, so that the finest convolutions run
     on an eighth of the grid. Where a classical reconstruction r is given, F corrects the blend
-    ``c_skip x + (1 − c_skip) r``: the noisier x, the more of what is known comes from r. There is no normalisation
-    over space, so that a patch of a volume gives what the volume gives there; MONAI's networks normalise groups, and
-    bring far more than these lines.
+    ``c_skip x + (1 − c_skip) r``: the noisier x, the more of what is known comes from r. Features are
+    normalised voxel by voxel and never over space, so that a patch of a volume gives what the volume gives there;
+    MONAI's networks normalise groups, and bring far more than these lines.
     """
 
     def __init__(self, base: int = 16, levels: int = 3) -> None:
@@ -86,7 +91,7 @@ class TemDiff(nn.Module):
         self.embed = nn.Sequential(nn.Linear(2 * _WAVES + 1, known), nn.SiLU(), nn.Linear(known, known), nn.SiLU())
         self.head = nn.Conv3d(2 * cells + 1, widths[0], 3, padding=1)
         pairs = list(pairwise(widths))
-        self.side = nn.ModuleList(_Block(a, known) for a, _ in pairs)
+        self.side = nn.ModuleList(_Block(a, known) for a, _ in pairs[1:])  # the finest grid costs most
         self.down = nn.ModuleList(nn.Conv3d(a, b, 2, 2) for a, b in pairs)
         self.bottom = nn.ModuleList(_Block(widths[-1], known) for _ in range(2))
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2) for a, b in reversed(pairs))
@@ -142,14 +147,14 @@ class TemDiff(nn.Module):
         known = self.embed(torch.cat([at, waves.sin(), waves.cos()], dim=1))
         x = self.head(torch.cat([_folded(given[:, :2]), reach], dim=1))
         skips = []
-        for side, down in zip(self.side, self.down, strict=True):
-            skips.append(side(x, known))
+        for i, down in enumerate(self.down):
+            skips.append(self.side[i - 1](x, known) if i else x)
             x = down(skips[-1])
         for block in self.bottom:
             x = block(x, known)
         for up, back in zip(self.up, self.back, strict=True):
             x = back(up(x) + skips.pop(), known)
-        return _unfolded(self.tail(functional.silu(x)))
+        return _unfolded(self.tail(x))
 
 
 def _folded(x: Tensor) -> Tensor:
