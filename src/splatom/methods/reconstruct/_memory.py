@@ -117,7 +117,7 @@ class Plan:
 
 
 _NETWORK = 1.5e-6  # seconds per voxel of an evaluation of TEMDiff's small prior on two CPU cores
-_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12, "denza": 64, "temdiff": 72}
+_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12, "denza": 64, "temdiff": 88}
 
 
 def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = "cpu") -> Plan:

@@ -136,13 +136,15 @@ def pulled(
     return x, residual
 
 
-def decided_by_prior(problem: Problem, precision: Tensor, volume: Tensor, weight: float) -> tuple[Tensor, float]:
+def decided_by_prior(problem: Problem, precision: Tensor, volume: Tensor) -> tuple[Tensor, float]:
     """Return by how much each voxel is the prior's, 0 to 1, (z, y, x), and the share of the whole.
 
-    The data alone carry H x of a volume x, H = (AᵀWA + λ)⁻¹ AᵀWA being the resolution of the last step (Backus and
-    Gilbert); x − H x is what another prior could change without the data noticing. The share is that of their squares,
-    averaged over 5 × 5 × 5 voxels; zero where there is nothing.
+    The data alone carry H x of a volume x, H = (AᵀWA + λ)⁻¹ AᵀWA being the resolution (Backus and Gilbert, 1968) with λ
+    one over the mean square of the volume, as of a specimen of which nothing else is known. x − H x is what another
+    prior could change without the data noticing. The share is that of their squares, averaged over 5 × 5 × 5 voxels;
+    zero where there is nothing.
     """
+    weight = float(1 / volume.square().mean().clamp_min(1e-30))
     none = torch.zeros_like(volume)
     carried, _ = pulled(problem, problem.forward(volume), precision, none, weight, 15)
     open_ = _near((volume - carried).square())

@@ -1,4 +1,4 @@
-"""Samples of what the volume may be, one after another: the network's estimate, the pull of the data, fresh noise."""
+"""A run: the prior chosen, samples one after another, what they agree on, and how far it is to be trusted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from splatom.data import TiltSeries, Volume
 from splatom.methods.reconstruct._memory import duration
 from splatom.methods.reconstruct._problem import Box, Problem, preview
 from splatom.methods.reconstruct._temdiff_align import at, realigned
-from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, pulled, spread
+from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, spread
 from splatom.methods.reconstruct._temdiff_patches import count
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
+from splatom.methods.reconstruct._temdiff_trust import Trust
+from splatom.methods.reconstruct._temdiff_walk import HIGHEST, LOWEST, Walk, classical, noise_of, quick_sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
 
     from splatom.jobs.job import Job
 
-__all__ = ["Sampler"]
+__all__ = ["BYTES_PER_VOXEL", "Sampler"]
 
-_HIGHEST, _LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
+BYTES_PER_VOXEL = 88
 _SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
 _PAIRS = 34  # projections with their adjoints that the classical reconstruction takes, with its normalisers
-_BYTES_PER_VOXEL = 72
-_LAST_PULLS = 3  # times as many iterations towards the data at the end of a sample
+_DOUBTED = 0.5  # share of the prior, below which TV foresees unseen tilts better
+_BETTER = 0.9  # of a prior's misfit: another prior below that fits the data clearly better
 
 
 class Sampler:
@@ -40,22 +42,21 @@ class Sampler:
     series : TiltSeries
     box : Box
     job : Job
-    evidence : Evidence
-        The data, and how far they are to be believed.
-    prior : Prior
+    walk : Walk
+        The sample that is being made.
+    trust : Trust
     """
 
-    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], evidence: Evidence, prior: Prior) -> None:
-        self.series, self.box, self.job, self.evidence, self.prior = series, box, job, evidence, prior
+    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, trust: Trust) -> None:
+        self.series, self.box, self.job, self.walk, self.trust = series, box, job, walk, trust
         # Views are aligned in a sample that does not count: the others then all start from the same geometry.
         self.sample = -1 if job.params.align != "off" else 0
         self.index = 0
-        self.x = self.estimate = prior.condition[0]
-        self.left = evidence.data  # what the estimate leaves of the data
-        self.mean = torch.zeros_like(self.estimate)
-        self.squares = torch.zeros_like(self.estimate)
-        self.weight = 0.0
-        self.given = evidence.problem.projector.geometry
+        self.given = walk.evidence.problem.projector.geometry
+        self.expected = torch.zeros_like(walk.x)  # sum of the estimates of every step
+        self.estimates = 0
+        self.mean = torch.zeros_like(walk.x)  # of finished samples
+        self.squares = torch.zeros_like(walk.x)
 
     # ------------------------------------------------------------------------------------------------ begin
     @classmethod
@@ -67,94 +68,61 @@ class Sampler:
 
         p = job.params
         began = time.perf_counter()
-        classical = _classical(problem)
-        seconds = (time.perf_counter() - began) / _PAIRS
-        scale = scale_of(classical)
+        start = classical(problem)
+        pair = (time.perf_counter() - began) / _PAIRS
+        scale = scale_of(start)
         evidence = Evidence.of(problem, scale)
-        reach = np.ptp(problem.projector.geometry.tilt_degrees) / 2 / 90
-        condition = torch.stack([classical / scale, torch.full_like(classical, float(reach))])
-
-        def as_prior(name: str, net: torch.nn.Module, card: Any) -> Prior:
-            return Prior(net.to(job.device), name, card, condition, p.patch, p.overlap, job.check)
-
-        found = [as_prior(*one) for one in candidates(p.prior, p.variant, p.weights)]
-        prior = cls._chosen(found, evidence, job, restored)
-        self = cls(series, box, job, evidence, prior)
+        reach = float(np.ptp(problem.projector.geometry.tilt_degrees)) / 2 / 90
+        condition = torch.stack([start / scale, torch.full_like(start, reach)])
+        found = [
+            Prior(net.to(job.device), name, card, condition, p.patch, p.overlap, job.check)
+            for name, net, card in candidates(p.prior, p.variant, p.weights)
+        ]
+        prior = _chosen(found, evidence, job, restored)
+        job.note(plan=_plan(p, prior, pair, evidence))
+        if restored is not None:
+            share, steady = float(restored["share"]), restored.get("steady")
+            trust = Trust(share, None if steady is None else torch.from_numpy(np.array(steady)).to(job.device))
+        elif p.safeguard:
+            trust = Trust.found(problem, lambda within: quick_sample(within, prior, p, job.seed))
+            job.note(trust=round(trust.share, 3))
+        else:
+            trust = Trust()
+        if trust.share < _DOUBTED:
+            job.note(
+                warning=f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the "
+                "result: the prior may not fit the specimen, or not at this voxel size"
+            )
+        self = cls(series, box, job, Walk(evidence, prior), trust)
         if restored is not None:
             self._take(restored)
-        job.note(plan=self._plan(seconds))
         return self
-
-    @staticmethod
-    def _chosen(found: list[Prior], evidence: Evidence, job: Job[Any], restored: dict[str, Any] | None) -> Prior:
-        if len(found) == 1:
-            prior = found[0]
-        elif restored is not None:
-            prior = next(one for one in found if one.name == restored["prior"])
-        else:
-            misfits = {one.name: _first_misfit(one, evidence) for one in found}
-            job.note(prior_misfit={name: round(value, 4) for name, value in misfits.items()})
-            prior = min(found, key=lambda one: misfits[one.name])
-        job.note(prior=prior.name)
-        return prior
 
     # ------------------------------------------------------------------------------------------------ run
     def run(self) -> None:
         """Make the samples that are left, step by step."""
+        walk = self.walk
         while self.sample < self.job.params.samples:
-            levels = schedule(self.job.params.steps, _HIGHEST, _LOWEST)
-            if self.index == 0:
-                self.x = self.prior.condition[0] + levels[0] * self._noise(0)
-            self._step(levels)
+            p = self.job.params
+            levels = schedule(p.steps, HIGHEST, LOWEST)
+            walk.step(p, levels, self.index, self._noise)
+            if self.sample < 0 and self.index >= _SETTLED * len(levels):
+                self._align()
+            if self.sample >= 0:
+                self.expected = self.expected + walk.estimate
+                self.estimates += 1
             self.index += 1
             if self.index == len(levels):
                 self._count()
             self._tick(len(levels))
 
-    def _plan(self, pair: float) -> str:
-        """Say what is to come, from the seconds that a projection and its adjoint take and those of one patch."""
-        p, shape = self.job.params, self.mean.shape
-        patches = count(shape, p.patch, p.overlap)
-        evaluations = p.steps * (p.samples + (p.align != "off"))
-        seconds = evaluations * (self.prior.seconds() + (p.pulls + 2) * pair)
-        used = (_BYTES_PER_VOXEL * self.mean.numel() + 16 * self.evidence.data.numel()) / 2**30
-        return (
-            f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
-            f"{used:.1f} GiB of memory"
-        )
-
-    def _step(self, levels: list[float]) -> None:
-        p, sigma = self.job.params, levels[self.index]
-        problem, last = self.evidence.problem, self.index + 1 == len(levels)
-        clean = self.prior(self.x, sigma)
-        residual = self.evidence.data - problem.forward(clean)
-        self.weight = p.strength / self.evidence.misfit(residual)
-        precision = self.evidence.precision(self.left if p.robust and self.index else None)
-        pulls = p.pulls * (_LAST_PULLS if last else 1)
-        estimate, self.left = pulled(problem, residual, precision, clean, self.weight, pulls)
-        if problem.non_negative:
-            estimate.clamp_(min=0)
-        self.estimate = estimate
-        if p.robust:
-            self.evidence = self.evidence.learned(self.left)
-        if self.sample < 0 and self.index >= _SETTLED * len(levels):
-            self._align(precision)
-        if not last:
-            fresh = self._noise(self.index + 1)
-            known = (self.x - clean) / sigma
-            mixed = (1 - p.noise**2) ** 0.5 * known + p.noise * fresh
-            self.x = estimate + levels[self.index + 1] * mixed
-
-    def _align(self, precision: Tensor) -> None:
-        evidence, turns = self.evidence, self.job.params.align == "shifts-tilts"
-        moved = realigned(evidence.problem, evidence.data, precision, self.estimate, turns)
-        self.evidence = replace(evidence, problem=moved)
-
     def _noise(self, index: int) -> Tensor:
-        """Return white noise of this step: the same for a seed, however often the run was resumed."""
-        seeds = np.random.SeedSequence((self.job.seed, self.sample + 1, index)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seeds[0] >> np.uint64(1)))
-        return torch.randn(self.mean.shape, generator=generator).to(self.mean.device)
+        return noise_of(self.walk.x, self.job.seed, self.sample + 1, index)
+
+    def _align(self) -> None:
+        evidence, turns = self.walk.evidence, self.job.params.align == "shifts-tilts"
+        moved = realigned(evidence.problem, evidence.data, evidence.precision(), self.walk.estimate, turns)
+        self.walk.evidence = replace(evidence, problem=moved)
 
     def _count(self) -> None:
         """Take the finished sample into mean and spread (B. Welford, Technometrics 4, 419, 1962)."""
@@ -162,15 +130,15 @@ class Sampler:
         if self.sample == 0:
             self._rehearsed()
             return
-        off = self.estimate - self.mean
+        off = self.walk.estimate - self.mean
         self.mean = self.mean + off / self.sample
-        self.squares = self.squares + off * (self.estimate - self.mean)
+        self.squares = self.squares + off * (self.walk.estimate - self.mean)
 
     def _rehearsed(self) -> None:
         """Start afresh from the geometry that was found."""
-        problem = self.evidence.problem
-        classical = _classical(problem) / self.evidence.scale
-        self.prior = replace(self.prior, condition=torch.stack([classical, self.prior.condition[1]]))
+        walk, problem = self.walk, self.walk.evidence.problem
+        start = classical(problem) / walk.evidence.scale
+        walk.prior = replace(walk.prior, condition=torch.stack([start, walk.prior.condition[1]]))
         moved = problem.projector.geometry.shifts - self.given.shifts
         self.job.note(
             shifts_found=[[round(float(v), 3) for v in one] for one in moved],
@@ -178,61 +146,86 @@ class Sampler:
         )
 
     def _tick(self, steps: int) -> None:
-        evidence, problem = self.evidence, self.evidence.problem
-        p = self.job.params
+        p, evidence = self.job.params, self.walk.evidence
         extra = int(p.align != "off")
         done, total = (self.sample + extra) * steps + self.index, (p.samples + extra) * steps
-        found = problem.r_factors(self.left * evidence.scale)
+        found = evidence.problem.r_factors(self.walk.left * evidence.scale)
         self.job.figures["r_per_tilt"] = found["r_per_tilt"]
         figures = {"r": found["r"]}
-        if problem.held_projector is not None:
-            figures["r_free"] = problem.r_free(self.estimate * evidence.scale) or 0.0
+        free = evidence.problem.r_free(self.walk.estimate * evidence.scale)
+        if free is not None:
+            figures["r_free"] = free
         self.job.tick(done, total, self._preview, figures=figures, state=self._state)
 
     def _preview(self) -> Volume:
-        return preview(self.estimate * self.evidence.scale, self.box, self.series)
+        return preview(self.walk.estimate * self.walk.evidence.scale, self.box, self.series)
 
     # ------------------------------------------------------------------------------------------------ state
-    _ARRAYS = ("x", "estimate", "left", "mean", "squares")
+    _OWN, _WALKS = ("expected", "mean", "squares"), ("x", "estimate", "left")
 
     def _state(self) -> dict[str, Any]:
-        geometry = self.evidence.problem.projector.geometry
-        arrays = {name: getattr(self, name) for name in self._ARRAYS}
-        arrays |= {"factors": self.evidence.factors, "classical": self.prior.condition[0]}
+        walk = self.walk
+        geometry = walk.evidence.problem.projector.geometry
+        arrays = {k: getattr(self, k) for k in self._OWN} | {k: getattr(walk, k) for k in self._WALKS}
+        arrays |= {"factors": walk.evidence.factors, "classical": walk.prior.condition[0]}
+        if self.trust.steady is not None:
+            arrays["steady"] = self.trust.steady
         return {
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
-            "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "prior": self.prior.name,
-            "weight": self.weight,
+            "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "estimates": self.estimates,
+            "prior": walk.prior.name, "weight": walk.weight, "share": self.trust.share,
         }  # fmt: skip
 
     def _take(self, state: dict[str, Any]) -> None:
         def tensor(name: str) -> Tensor:
             return torch.from_numpy(np.array(state[name])).to(self.job.device)
 
-        for name in self._ARRAYS:
+        walk = self.walk
+        for name in self._OWN:
             setattr(self, name, tensor(name))
-        self.sample, self.index, self.weight = int(state["sample"]), int(state["index"]), float(state["weight"])
-        problem = at(self.evidence.problem, type(self.given)(np.array(state["rotations"]), np.array(state["shifts"])))
-        self.evidence = replace(self.evidence, problem=problem, factors=tensor("factors"))
-        self.prior = replace(self.prior, condition=torch.stack([tensor("classical"), self.prior.condition[1]]))
+        for name in self._WALKS:
+            setattr(walk, name, tensor(name))
+        self.sample, self.index, self.estimates = (int(state[k]) for k in ("sample", "index", "estimates"))
+        walk.weight = float(state["weight"])
+        geometry = type(self.given)(np.array(state["rotations"]), np.array(state["shifts"]))
+        problem = at(walk.evidence.problem, geometry)
+        walk.evidence = replace(walk.evidence, problem=problem, factors=tensor("factors"))
+        walk.prior = replace(walk.prior, condition=torch.stack([tensor("classical"), walk.prior.condition[1]]))
 
     # ------------------------------------------------------------------------------------------------ end
     def result(self) -> tuple[Volume, Volume]:
-        """Return the volume with its spread, and the share of each voxel that the prior decided."""
-        scale, problem = self.evidence.scale, self.evidence.problem
-        best = self.mean if self.sample > 0 else self.estimate
-        std, share = None, torch.ones_like(best)
+        """Return the volume with its spread, and the share of each voxel that is not in the data.
+
+        The clean estimate of every step is what the volume is expected to be, given what is known at its noise level:
+        the mean of them all has less of the samples' chance in it than the mean of the last ones.
+        """
+        walk, evidence = self.walk, self.walk.evidence
+        problem, scale = evidence.problem, evidence.scale
+        best, variance = walk.estimate, None
+        if self.sample > 0:
+            best = self.expected / self.estimates
         if self.sample > 1:
-            std = spread(self.squares, self.sample) * scale
+            variance = spread(self.squares, self.sample).square()
+        share = torch.ones_like(best)
         with self.job.keeping_partial():
-            residual = problem.data - problem.forward(best * scale)
-            self.job.figures.update(problem.r_factors(residual))
+            if self.sample > 0:
+                best, _ = walk.pull(best, self.job.params.strength, self.job.params.pulls, None)
+                best, variance = self._steadied(best, variance)
+            self.job.figures.update(problem.r_factors(problem.data - problem.forward(best * scale)))
             free = problem.r_free(best * scale)
             if free is not None:
                 self.job.figures["r_free"] = free
-            share, overall = decided_by_prior(problem, self.evidence.precision(), best, self.weight)
+            share, overall = decided_by_prior(problem, evidence.precision(), best)
             self.job.figures["prior_share"] = overall
+        std = None if variance is None else variance.sqrt() * scale
         return self._volume(best * scale, std), self._volume(share)
+
+    def _steadied(self, best: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Give TV its part: a truth that is as likely as the samples lies off the blend by that much more."""
+        if self.trust.steady is None:
+            return best, variance
+        off = (1 - self.trust.share) * (self.trust.steady / self.walk.evidence.scale - best)
+        return best + off, None if variance is None else variance + off.square()
 
     def _volume(self, data: Tensor, std: Tensor | None = None) -> Volume:
         def cut(values: Tensor) -> NDArray[np.float32]:
@@ -242,17 +235,34 @@ class Sampler:
         return Volume(cut(data), self.series.pixel_size, std=deviation, provenance=self.series.provenance)
 
 
-def _classical(problem: Problem) -> Tensor:
-    from splatom.operators.reprojection import reconstructed
+def _plan(params: Any, prior: Prior, pair: float, evidence: Evidence) -> str:
+    """Say what is to come, from the seconds that a projection and its adjoint take and those of one patch."""
+    shape = tuple(prior.condition.shape[1:])
+    patches = count(shape, params.patch, params.overlap)
+    evaluations = params.steps * (params.samples + (params.align != "off"))
+    seconds = evaluations * (prior.seconds() + (params.pulls + 2) * pair)
+    used = (BYTES_PER_VOXEL * int(np.prod(shape)) + 24 * evidence.data.numel()) / 2**30
+    return (
+        f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
+        f"{used:.1f} GiB of memory"
+    )
 
-    return reconstructed(
-        problem.data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
-        tick=problem.check,
-    )  # fmt: skip
+
+def _chosen(found: list[Prior], evidence: Evidence, job: Job[Any], restored: dict[str, Any] | None) -> Prior:
+    """Return the prior whose first estimate, before the data have a say in it, projects most like them."""
+    if restored is not None:
+        return next((one for one in found if one.name == restored["prior"]), found[0])
+    prior = found[0]
+    if len(found) > 1:
+        misfits = {one.name: _first_misfit(one, evidence) for one in found}
+        job.note(prior_misfit={name: round(value, 4) for name, value in misfits.items()})
+        prior = min(found, key=lambda one: misfits[one.name])
+    job.note(prior=prior.name)
+    return prior
 
 
 def _first_misfit(prior: Prior, evidence: Evidence) -> float:
-    """Return R of a prior's first estimate, before the data have a say in it."""
-    clean = prior(prior.condition[0], _LOWEST)
+    """Return R of a prior's first estimate."""
+    clean = prior(prior.condition[0], LOWEST)
     residual = evidence.data - evidence.problem.forward(clean)
     return float(evidence.problem.r_factors(residual * evidence.scale)["r"])

@@ -13,8 +13,6 @@ from splatom.methods.reconstruct._problem import ReconstructParams
 if TYPE_CHECKING:
     from splatom.jobs.job import Job
 
-_BYTES_PER_VOXEL = 72
-
 
 class TemdiffParams(ReconstructParams):
     """TEMDiff: a learned prior fills in what a narrow range of tilts does not show.
@@ -45,6 +43,9 @@ class TemdiffParams(ReconstructParams):
     robust: bool = option(
         True, "Robust", "Believe tilts and pixels less that no estimate can explain; else by their noise alone.",
         advanced=True,
+    )  # fmt: skip
+    safeguard: bool = option(
+        True, "Safeguard", "Foresee the outermost tilts by the prior and by TV, and give each its share of the result.",
     )  # fmt: skip
     pulls: int = option(
         4, "Data steps", "Conjugate-gradient iterations towards the data after each evaluation.", ge=0, le=100,
@@ -98,7 +99,7 @@ def fit(series: TiltSeries, job: Job[TemdiffParams]) -> tuple[Volume, Volume]:
     """Reconstruct; returns the volume with its spread, and the share of each voxel that the prior decided."""
     from splatom.methods.reconstruct._memory import slabs
     from splatom.methods.reconstruct._problem import choose_box, make_problem, prepared_series
-    from splatom.methods.reconstruct._temdiff_loop import Sampler
+    from splatom.methods.reconstruct._temdiff_loop import BYTES_PER_VOXEL, Sampler
 
     params, restored = job.params, job.restore()
     if params.hold_out and not series.held_out.any():
@@ -109,7 +110,7 @@ def fit(series: TiltSeries, job: Job[TemdiffParams]) -> tuple[Volume, Volume]:
     series = prepared_series(series, box.film, params.subtract_background, job.note)
     if not series.projections.any():
         raise ValueError("all projections are zero: there is nothing to reconstruct")
-    if len(slabs(series, box, _BYTES_PER_VOXEL, 0, job)) > 1:
+    if len(slabs(series, box, BYTES_PER_VOXEL, 0, job)) > 1:
         raise MemoryError("the prior sees the volume whole, which does not fit into the free memory: bin or crop")
     problem = make_problem(series, box, params.non_negative, job)
     sampler = Sampler.begun(series, box, problem, job, restored)

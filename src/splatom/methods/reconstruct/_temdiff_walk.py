@@ -1,0 +1,117 @@
+"""One sample of what the volume may be: the network's estimate, the pull of the data, fresh noise, less each time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from splatom.methods.reconstruct._temdiff_data import Evidence, pulled
+from splatom.methods.reconstruct._temdiff_prior import schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from splatom.methods.reconstruct._problem import Problem
+    from splatom.methods.reconstruct._temdiff_prior import Prior
+
+__all__ = ["HIGHEST", "LOWEST", "Walk", "classical", "noise_of", "quick_sample"]
+
+HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
+_LAST_PULLS = 3  # times as many iterations towards the data at the end
+_QUICK = 6  # steps of a sample that only tells how good the prior is
+
+
+class Walk:
+    """From noise to a volume; the state between two steps.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        The data, and how far they are to be believed.
+    prior : Prior
+    """
+
+    def __init__(self, evidence: Evidence, prior: Prior) -> None:
+        self.evidence, self.prior = evidence, prior
+        self.x = self.estimate = prior.condition[0]
+        self.left = evidence.data  # what the estimate leaves of the data
+        self.weight = 0.0
+
+    def step(self, params: Any, levels: list[float], index: int, noise: Callable[[int], Tensor]) -> None:
+        """Go from one noise level to the next: DDIM (J. Song et al., 2021) with the data's pull in between.
+
+        Parameters
+        ----------
+        params : TemdiffParams
+        levels : list of float
+        index : int
+            Of the level that the walk is at.
+        noise : callable
+            Gives the white noise of a level.
+        """
+        sigma, last = levels[index], index + 1 == len(levels)
+        if index == 0:
+            self.x = self.prior.condition[0] + sigma * noise(0)
+        clean = self.prior(self.x, sigma)
+        trusted = params.robust and index > 0
+        self.estimate, self.left = self.pull(
+            clean, params.strength, params.pulls * (_LAST_PULLS if last else 1), self.left if trusted else None
+        )
+        if params.robust:
+            self.evidence = self.evidence.learned(self.left)
+        if not last:
+            known = (self.x - clean) / sigma
+            mixed = (1 - params.noise**2) ** 0.5 * known + params.noise * noise(index + 1)
+            self.x = self.estimate + levels[index + 1] * mixed
+
+    def pull(self, clean: Tensor, strength: float, iterations: int, left: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Pull an estimate to the data; returns it, and what it leaves of them.
+
+        The weight of the estimate is one over the variance that its misfit of the data tells.
+        """
+        problem = self.evidence.problem
+        residual = self.evidence.data - problem.forward(clean)
+        self.weight = strength / self.evidence.misfit(residual)
+        estimate, rest = pulled(problem, residual, self.evidence.precision(left), clean, self.weight, iterations)
+        if problem.non_negative:
+            estimate.clamp_(min=0)
+        return estimate, rest
+
+
+def noise_of(like: Tensor, *seed: int) -> Tensor:
+    """Return white noise of the shape of a volume: the same for a seed, however often a run was resumed."""
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+    return torch.randn(like.shape, generator=generator).to(like.device)
+
+
+def classical(problem: Problem) -> Tensor:
+    """Return the quick reconstruction that the network is shown, (z, y, x)."""
+    from splatom.operators.reprojection import reconstructed
+
+    return reconstructed(
+        problem.data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
+        tick=problem.check,
+    )  # fmt: skip
+
+
+def quick_sample(problem: Problem, prior: Prior, params: Any, seed: int) -> Tensor:
+    """Return the mean of a short walk's estimates, (z, y, x), in the unit of the data."""
+    from splatom.nets.temdiff import scale_of
+
+    start = classical(problem)
+    scale = scale_of(start)
+    reach = float(np.ptp(problem.projector.geometry.tilt_degrees)) / 2 / 90
+    condition = torch.stack([start / scale, torch.full_like(start, reach)])
+    walk = Walk(Evidence.of(problem, scale), replace(prior, condition=condition))
+    levels = schedule(_QUICK, HIGHEST, LOWEST)
+    total = torch.zeros_like(start)
+    for index in range(_QUICK):
+        walk.step(params, levels, index, lambda k: noise_of(start, seed, 1 << 20, k))
+        total += walk.estimate
+    return total * (scale / _QUICK)
