@@ -76,8 +76,7 @@ def test_the_pull_solves_the_stated_normal_equations() -> None:
     y = torch.from_numpy(images).double().flatten()
     left = a.T @ (w.flatten()[:, None] * a) + 0.3 * torch.eye(108, dtype=torch.float64)
     exact = torch.linalg.solve(left, a.T @ (w.flatten() * y) + 0.3 * x0.flatten())
-    residual = problem.data - problem.forward(x0.float())
-    found, rest = pulled(problem, residual, w.float(), x0.float(), 0.3, 60)
+    found, rest = pulled(problem, problem.data, w.float(), x0.float(), 0.3, 60)
     torch.testing.assert_close(found.flatten().double(), exact, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(rest, problem.data - problem.forward(found), rtol=1e-3, atol=1e-4)
 
@@ -88,14 +87,27 @@ def test_without_a_weight_the_data_are_met_and_with_a_large_one_the_estimate_sta
     start, other = torch.rand((2, *problem.projector.domain_shape), generator=g)
     residual = problem.data - problem.forward(start)
     ones = torch.ones_like(residual)
-    free, rest = pulled(problem, residual, ones, start, 0.0, 100)
+    free, rest = pulled(problem, problem.data, ones, start, 0.0, 100)
     assert float(rest.norm()) < 0.002 * float(residual.norm())
-    held, _ = pulled(problem, residual, ones, start, 1e9, 100)
+    held, _ = pulled(problem, problem.data, ones, start, 1e9, 100)
     torch.testing.assert_close(held, start, atol=1e-4, rtol=0)
     # What no ray meets stays as the estimate had it, with a weight or without.
     blind = other - pulled(problem, problem.forward(other), ones, torch.zeros_like(other), 0.0, 100)[0]
     assert float(blind.norm()) > 0.3 * float(other.norm())
     assert abs(float(((free - start) * blind).sum())) < 0.01 * float((free - start).norm() * blind.norm())
+
+
+def test_where_nothing_is_negative_the_pull_meets_the_conditions_of_an_optimum(series) -> None:
+    problem = problem_of(series, non_negative=True)
+    start = 0.2 * torch.randn(problem.projector.domain_shape, generator=torch.Generator().manual_seed(0))
+    ones = torch.ones_like(problem.data)
+    x, rest = pulled(problem, problem.data, ones, start, 5.0, 10, rounds=12)
+    torch.testing.assert_close(rest, problem.data - problem.forward(x), rtol=1e-4, atol=1e-4)
+    slope = problem.adjoint(rest) - 5.0 * (x - start)  # zero where x is positive, not above zero where it is clipped
+    size = float(problem.adjoint(problem.data).abs().max())
+    assert float(x.min()) == 0
+    assert float(slope[x > 0].abs().max()) < 2e-3 * size
+    assert float(slope[x == 0].max()) < 2e-3 * size
 
 
 def test_a_tilt_and_a_pixel_that_nothing_explains_lose_their_say(series) -> None:

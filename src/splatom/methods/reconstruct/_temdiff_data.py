@@ -71,35 +71,39 @@ class Evidence:
     def learned(self, residual: Tensor) -> Evidence:
         """Return the evidence with each tilt's variance re-estimated from what an estimate leaves of it.
 
-        The median of r²/variance resists outliers; the noise found in the images themselves is the least that a tilt
-        has. Half of the way only, so that one bad estimate does not decide.
+        The median of r²/variance resists outliers. Tilts are compared with the better ones among them, their lower
+        quartile: what all leave alike is the estimate's fault, and taking it for noise would keep it so. Half of the
+        way only, so that one bad estimate does not decide.
         """
         ratio = torch.where(self.seen > 0, residual.square() / self.noise, torch.nan).flatten(1)
-        found = (torch.nanmedian(ratio, dim=1).values / 0.455).nan_to_num(1.0).clamp(1.0, _ROUGHEST)[:, None, None]
+        found = torch.nanmedian(ratio, dim=1).values.nan_to_num(1.0)
+        found = (found / found.quantile(0.25).clamp_min(1e-12)).clamp(1.0, _ROUGHEST)[:, None, None]
         return replace(self, factors=(self.factors * found).sqrt())
 
     def misfit(self, residual: Tensor) -> float:
         """Return by how much an estimate misses the data beyond their noise: a variance per voxel along the rays."""
-        over = (residual.square() - self.noise * self.factors) * (self.seen > 0)
-        excess = float(over.sum() / (self.seen > 0).expand_as(over).sum().clamp_min(1))
-        lengths = float(self.data.shape[2])
-        return max(excess, 0.01 * float((self.noise * self.factors).mean())) / lengths
+        seen = (self.seen > 0).expand_as(residual)
+        excess = float(((residual.square() / self.factors - self.noise) * seen).sum() / seen.sum().clamp_min(1))
+        return max(excess, 0.01 * float(self.noise.mean())) / float(self.problem.projector.volume_shape[0])
 
 
 def pulled(
-    problem: Problem, residual: Tensor, precision: Tensor, estimate: Tensor, weight: float, iterations: int
-) -> tuple[Tensor, Tensor]:
+    problem: Problem, data: Tensor, precision: Tensor, estimate: Tensor, weight: float, iterations: int,
+    rounds: int = 1,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Minimise ‖W^½(A x − y)‖² + λ‖x − x̂₀‖² by conjugate gradients, from x̂₀.
 
-    The normal equations are (AᵀWA + λ) d = AᵀW (y − A x̂₀) for the correction d; A and Aᵀ are an exact pair. After
-    DOLCE (J. Liu et al., ICCV 2023) and DDS (H. Chung et al., ICLR 2024); W is ours.
+    The normal equations are (AᵀWA + λ) d = AᵀW (y − A x) − λ (x − x̂₀) for the correction d of x; A and Aᵀ are an exact
+    pair. After DOLCE (J. Liu et al., ICCV 2023) and DDS (H. Chung et al., ICLR 2024); W is ours. Where the problem is
+    non-negative, each round solves them for the voxels that are positive or about to be, and clips: an active set (as
+    in C. Lin and J. Moré, SIAM J. Optim. 9, 1100, 1999). Clipping once, at the end, would add matter to every ray.
 
     Parameters
     ----------
     problem : Problem
         Gives A and its adjoint.
-    residual : Tensor (n, rows, columns)
-        y − A x̂₀.
+    data : Tensor (n, rows, columns)
+        y.
     precision : Tensor (n, rows, columns)
         W.
     estimate : Tensor (z, y, x)
@@ -107,6 +111,9 @@ def pulled(
     weight : float
         λ.
     iterations : int
+        In each round.
+    rounds : int
+        One is enough where nothing is clipped.
 
     Returns
     -------
@@ -114,26 +121,38 @@ def pulled(
     Tensor (n, rows, columns)
         y − A x of it.
     """
-    x = estimate.clone()
-    residual = residual.clone()
-    r = problem.adjoint(precision * residual)
-    p = r.clone()
-    power = float(torch.dot(r.flatten(), r.flatten()))
-    first = power
+    x = estimate.clamp(min=0) if problem.non_negative else estimate.clone()
+    residual = problem.forward(x).neg_().add_(data)
     image = torch.empty_like(residual)
-    for _ in range(iterations):
-        if power <= 1e-12 * first or first == 0:
-            break
-        problem.forward(p, image)
-        turn = problem.adjoint(precision * image).add_(p, alpha=weight)
-        step = power / max(float(torch.dot(p.flatten(), turn.flatten())), 1e-30)
-        x.add_(p, alpha=step)
-        residual.sub_(image, alpha=step)
-        r.sub_(turn, alpha=step)
-        new = float(torch.dot(r.flatten(), r.flatten()))
-        p.mul_(new / power).add_(r)
-        power = new
+    for _ in range(rounds if iterations else 0):
+        r = problem.adjoint(precision * residual).add_(x - estimate, alpha=-weight)
+        free = ((x > 0) | (r > 0)).to(r.dtype) if problem.non_negative else None
+        if free is not None:
+            r *= free
+        p = r.clone()
+        power = first = _dot(r, r)
+        for _ in range(iterations):
+            if power <= 1e-12 * first or first == 0:
+                break
+            problem.forward(p, image)
+            turn = problem.adjoint(precision * image).add_(p, alpha=weight)
+            if free is not None:
+                turn *= free
+            step = power / max(_dot(p, turn), 1e-30)
+            x.add_(p, alpha=step)
+            residual.sub_(image, alpha=step)
+            r.sub_(turn, alpha=step)
+            new = _dot(r, r)
+            p.mul_(new / power).add_(r)
+            power = new
+        if problem.non_negative:
+            x.clamp_(min=0)
+            problem.forward(x, residual).neg_().add_(data)
     return x, residual
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.flatten(), b.flatten()))
 
 
 def decided_by_prior(problem: Problem, precision: Tensor, volume: Tensor) -> tuple[Tensor, float]:
@@ -146,7 +165,8 @@ def decided_by_prior(problem: Problem, precision: Tensor, volume: Tensor) -> tup
     """
     weight = float(1 / volume.square().mean().clamp_min(1e-30))
     none = torch.zeros_like(volume)
-    carried, _ = pulled(problem, problem.forward(volume), precision, none, weight, 15)
+    linear = replace(problem, non_negative=False)
+    carried, _ = pulled(linear, problem.forward(volume), precision, none, weight, 15)
     open_ = _near((volume - carried).square())
     power = open_ + _near(carried.square())
     share = torch.where(power > 1e-4 * power.max(), open_ / power.clamp_min(1e-30), 0.0)

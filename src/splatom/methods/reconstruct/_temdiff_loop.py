@@ -17,7 +17,15 @@ from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior
 from splatom.methods.reconstruct._temdiff_patches import count
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
 from splatom.methods.reconstruct._temdiff_trust import Trust
-from splatom.methods.reconstruct._temdiff_walk import HIGHEST, LOWEST, Walk, classical, noise_of, quick_sample
+from splatom.methods.reconstruct._temdiff_walk import (
+    HIGHEST,
+    LAST_ROUNDS,
+    LOWEST,
+    Walk,
+    classical,
+    noise_of,
+    quick_sample,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -209,7 +217,7 @@ class Sampler:
         share = torch.ones_like(best)
         with self.job.keeping_partial():
             if self.sample > 0:
-                best, _ = walk.pull(best, self.job.params.strength, self.job.params.pulls, None)
+                best, _ = walk.pull(best, self.job.params.strength, self.job.params.pulls, LAST_ROUNDS)
                 best, variance = self._steadied(best, variance)
             self.job.figures.update(problem.r_factors(problem.data - problem.forward(best * scale)))
             free = problem.r_free(best * scale)

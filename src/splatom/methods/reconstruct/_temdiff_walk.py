@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from splatom.methods.reconstruct._problem import Problem
     from splatom.methods.reconstruct._temdiff_prior import Prior
 
-__all__ = ["HIGHEST", "LOWEST", "Walk", "classical", "noise_of", "quick_sample"]
+__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "Walk", "classical", "noise_of", "quick_sample"]
 
 HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
-_LAST_PULLS = 3  # times as many iterations towards the data at the end
+LAST_ROUNDS = 3  # of iterations towards the data at the end
 _QUICK = 6  # steps of a sample that only tells how good the prior is
 
 
@@ -58,10 +58,8 @@ class Walk:
         if index == 0:
             self.x = self.prior.condition[0] + sigma * noise(0)
         clean = self.prior(self.x, sigma)
-        trusted = params.robust and index > 0
-        self.estimate, self.left = self.pull(
-            clean, params.strength, params.pulls * (_LAST_PULLS if last else 1), self.left if trusted else None
-        )
+        left = self.left if params.robust and index > 0 else None
+        self.estimate, self.left = self.pull(clean, params.strength, params.pulls, LAST_ROUNDS if last else 1, left)
         if params.robust:
             self.evidence = self.evidence.learned(self.left)
         if not last:
@@ -69,18 +67,18 @@ class Walk:
             mixed = (1 - params.noise**2) ** 0.5 * known + params.noise * noise(index + 1)
             self.x = self.estimate + levels[index + 1] * mixed
 
-    def pull(self, clean: Tensor, strength: float, iterations: int, left: Tensor | None) -> tuple[Tensor, Tensor]:
+    def pull(
+        self, clean: Tensor, strength: float, iterations: int, rounds: int, left: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pull an estimate to the data; returns it, and what it leaves of them.
 
         The weight of the estimate is one over the variance that its misfit of the data tells.
         """
-        problem = self.evidence.problem
-        residual = self.evidence.data - problem.forward(clean)
-        self.weight = strength / self.evidence.misfit(residual)
-        estimate, rest = pulled(problem, residual, self.evidence.precision(left), clean, self.weight, iterations)
-        if problem.non_negative:
-            estimate.clamp_(min=0)
-        return estimate, rest
+        evidence, problem = self.evidence, self.evidence.problem
+        self.weight = strength / evidence.misfit(evidence.data - problem.forward(clean))
+        return pulled(
+            problem, evidence.data, evidence.precision(left), clean, self.weight, iterations, rounds
+        )
 
 
 def noise_of(like: Tensor, *seed: int) -> Tensor:
