@@ -52,6 +52,7 @@ class _Block(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
         with torch.no_grad():
+            self.first.weight.mul_(3**0.5)  # keeps the variance; PyTorch's third of it dies out
             self.second.weight.mul_(0.3)  # blocks begin as small corrections
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
@@ -73,13 +74,14 @@ class TemDiff(nn.Module):
 
     Notes
     -----
-    Preconditioned as T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022),
-    eq. 7 and table 1: ``D(x, σ) = c_skip x + c_out F(c_in x, ln σ / 4)``. TEMDiff's own architecture is not public; all
-    else is ours. Blocks of 2 × 2 × 2 voxels become channels before the first level, so that the finest convolutions run
-    on an eighth of the grid. Where a classical reconstruction r is given, F corrects the blend
-    ``c_skip x + (1 − c_skip) r``: the noisier x, the more of what is known comes from r. Features are
-    normalised voxel by voxel and never over space, so that a patch of a volume gives what the volume gives there;
-    MONAI's networks normalise groups, and bring far more than these lines.
+    Preconditioned after T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022),
+    eq. 7 and table 1: ``D(x, σ) = b + c_out F(b, r, ln σ / 4)``. TEMDiff's own architecture is not public; all else is
+    ours. F corrects, and sees, the blend ``b = c_skip x + (1 − c_skip) r`` of the noisy volume and the classical
+    reconstruction r (0 where there is none): the noisier x, the more of what is known comes from r, and the less F has
+    to learn to overlook. Blocks of 2 × 2 × 2 voxels become channels before the first level, so that the finest
+    convolutions run on an eighth of the grid. Features are normalised voxel by voxel and never over space, so that a
+    patch of a volume gives what the volume gives there; MONAI's networks normalise groups, and bring far more than
+    these lines.
     """
 
     def __init__(self, base: int = 16, levels: int = 3) -> None:
@@ -97,6 +99,9 @@ class TemDiff(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2) for a, b in reversed(pairs))
         self.back = nn.ModuleList(_Block(a, known) for a, _ in reversed(pairs))
         self.tail = nn.Conv3d(widths[0], cells, 3, padding=1)
+        with torch.no_grad():
+            for layer in (self.head, *self.down, *self.up):
+                layer.weight.mul_(3**0.5)  # type: ignore[operator, union-attr]
         nn.init.zeros_(self.tail.weight)
         assert self.tail.bias is not None
         nn.init.zeros_(self.tail.bias)
@@ -133,10 +138,11 @@ class TemDiff(nn.Module):
         keep = (SIGMA_DATA / total).square()
         whole = _FOLD * 2 ** (self.levels - 1)
         padding = [n for side in reversed(size) for n in (0, -side % whole)]
-        given = torch.cat([x / total, condition[:, :1] / SIGMA_DATA, condition[:, 1:]], dim=1)
+        blend = keep * x + (1 - keep) * condition[:, :1]
+        given = torch.cat([blend / SIGMA_DATA, condition[:, :1] / SIGMA_DATA, condition[:, 1:]], dim=1)
         correction = self._correct(functional.pad(given, padding, mode="replicate"), sigma.to(x.dtype))
         correction = correction[..., : size[0], : size[1], : size[2]]
-        out: Tensor = keep * x + (1 - keep) * condition[:, :1] + level * SIGMA_DATA / total * correction
+        out: Tensor = blend + level * SIGMA_DATA / total * correction
         return out
 
     def _correct(self, given: Tensor, sigma: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ _FIRST = 16  # specimens before the first step
 _BATCH = 2  # patches
 _DROPPED = 0.2  # share of the patches of which the network is told no reconstruction
 _HELD_OUT = 2**32  # seeds of the validation's specimens; training's are below
-_FLOOR = 0.01  # of the weighted error: what is better already is left alone
+_FLOOR = 0.02  # of the weighted error: what is better already is left alone
 FIT = {"half_range_degree": HALF_RANGE_DEGREE, "deviation": (0.1, 1.2)}  # of the scaled volumes
 
 Inputs = tuple["Tensor", "Tensor", "Tensor"]
@@ -46,7 +46,7 @@ def prior_loss(output: Tensor, target: Tensor) -> Tensor:
     Notes
     -----
     The logarithm is ours: each patch counts alike, whether it is a dim one that is mostly empty or a crowded one, and
-    so do wide wedges and narrow ones. Below a hundredth, where the noise is all but gone, nothing more is asked.
+    so do wide wedges and narrow ones. Below a fiftieth, where the noise is all but gone, nothing more is asked.
     """
     truth, weight = target[:, :1], target[:, 1:]
     return ((weight * (output - truth).square()).mean((1, 2, 3, 4)) + _FLOOR).log().mean()

@@ -53,7 +53,7 @@ class TrainParams(MethodParams):
     minutes: float = option(10.0, "Minutes", "Time to train for; a resumed run counts from its first start.", gt=0)
     steps: int | None = option(None, "Steps", "End after so many steps instead.", ge=1)
     rate: float | None = option(
-        None, "Learning rate", "Highest one; 0.002 by default, 0.0005 from given weights.", gt=0, le=1
+        None, "Learning rate", "Highest one; 0.002 (TEMDiff: 0.001) by default, from given weights 0.0005.", gt=0, le=1
     )
     batch: int = option(1, "Batch", "Multiplies the images in a batch (3 to 10, by their size).", ge=1, le=64)
     start: str | None = option(None, "Start from", "'shipped', or a file of weights; by default from nothing.")
@@ -162,7 +162,7 @@ def train_network(
 
     on_gpu = device.startswith("cuda")
     workers = params.workers if params.workers is not None else max((os.cpu_count() or 2) - 1, 1) if on_gpu else 0
-    rate = params.rate or (2e-3 if params.start is None else 5e-4)
+    rate = params.rate or ((1e-3 if network == "temdiff" else 2e-3) if params.start is None else 5e-4)
     done = train(
         net,
         lesson.batch,
