@@ -20,6 +20,7 @@ from splatom.methods.reconstruct._temdiff_align import realigned
 from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, pulled, spread
 from splatom.methods.reconstruct._temdiff_patches import count, in_patches
 from splatom.methods.reconstruct._temdiff_prior import schedule
+from splatom.methods.reconstruct._temdiff_trust import Trust, total_variation
 from splatom.simulate import nanoparticle_on_support, tilt_series
 from splatom.weights import Card, build, save
 
@@ -313,6 +314,59 @@ def test_spread_and_shares_are_written(series, weights, tmp_path) -> None:
     assert 0 < shares.max() <= 1
     with pytest.raises(ValueError, match="does not exist"):
         run(series, weights, std=tmp_path / "nowhere" / "spread.npz")
+
+
+# ------------------------------------------------------------------------------------------------ doubts
+def test_a_prior_that_foresees_worse_than_tv_gets_little_and_says_so(series, tmp_path) -> None:
+    torch.manual_seed(1)
+    net = build("temdiff", "small-materials")
+    with torch.no_grad():
+        net.tail.weight.normal_(0, 1.0)  # a prior that knows nothing but its own ideas
+    path = tmp_path / "wild.safetensors"
+    save(path, net, Card("temdiff", "small-materials"))
+    wild, _ = run(series, path, samples=1)
+    steadied, job = run(series, path, samples=1, safeguard=True)
+    tv = execute("reconstruct", "tv", series, Job(get("reconstruct", "tv").params(specimen="isolated")))
+    assert job.notes["trust"] < 0.2
+    assert "TV foresees" in job.notes["warning"]
+    assert psnr(steadied.data, tv.data) > psnr(wild.data, tv.data) + 10
+
+
+def test_the_share_is_the_one_that_foresees_the_outermost_tilts_best(series, truth) -> None:
+    problem = problem_of(series, non_negative=True)
+    exact = torch.from_numpy(np.array(truth.data))
+    assert Trust.found(problem, lambda within: exact).share > 0.9
+    assert Trust.found(problem, lambda within: exact.flip(0) + 0.2).share < 0.2
+    half = Trust.found(problem, lambda within: 2 * exact - total_variation(within)).share
+    assert half == pytest.approx(0.5, abs=0.1)
+    few = problem_of(series[::4], non_negative=True)
+    assert Trust.found(few, lambda within: exact).steady is None
+
+
+def test_what_is_unlike_all_training_is_said(series, weights, tmp_path) -> None:
+    path = tmp_path / "narrow.safetensors"
+    trained = {"half_range_degree": (30, 60), "deviation": (5.0, 9.0)}
+    save(path, build("temdiff", "small-materials"), Card("temdiff", "small-materials", trained=trained))
+    _, job = run(series, path, samples=1)
+    assert "±20°, the prior has seen ±30° to ±60°" in job.notes["warning"]
+    assert "contrast" in job.notes["warning"]
+    _, job = run(series[6:], weights, samples=1)  # 4 to 20 degrees
+    assert "about 12°" in job.notes["warning"]
+    _, job = run(series, weights, samples=1)
+    assert "warning" not in job.notes
+
+
+def test_pixels_that_were_not_measured_have_no_say(series, weights) -> None:
+    mask = np.ones(series.shape, bool)
+    mask[:, 4:7, 10:13] = False
+    empty = series.with_(projections=np.where(mask, series.projections, 0), mask=mask)
+    spoilt = series.with_(projections=np.where(mask, series.projections, 40), mask=mask)
+    params = {"samples": 1, "subtract_background": False}
+    first, second = run(empty, weights, **params)[0], run(spoilt, weights, **params)[0]
+    # The noise is judged by all pixels, so that it is not quite the same.
+    assert psnr(second.data, first.data) > 30
+    there = psnr(first.data[:, 4:7], run(series, weights, **params)[0].data[:, 4:7])
+    assert there > 20
 
 
 # ------------------------------------------------------------------------------------------------ faults

@@ -13,6 +13,7 @@ from splatom.data import TiltSeries, Volume
 from splatom.methods.reconstruct._memory import duration
 from splatom.methods.reconstruct._problem import Box, Problem, preview
 from splatom.methods.reconstruct._temdiff_align import at, realigned
+from splatom.methods.reconstruct._temdiff_choice import chosen, misfits
 from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, spread
 from splatom.methods.reconstruct._temdiff_patches import count
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
@@ -23,6 +24,7 @@ from splatom.methods.reconstruct._temdiff_walk import (
     LOWEST,
     Walk,
     classical,
+    condition_of,
     noise_of,
     quick_sample,
 )
@@ -39,7 +41,6 @@ BYTES_PER_VOXEL = 88
 _SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
 _PAIRS = 34  # projections with their adjoints that the classical reconstruction takes, with its normalisers
 _DOUBTED = 0.5  # share of the prior, below which TV foresees unseen tilts better
-_BETTER = 0.9  # of a prior's misfit: another prior below that fits the data clearly better
 
 
 class Sampler:
@@ -80,13 +81,13 @@ class Sampler:
         pair = (time.perf_counter() - began) / _PAIRS
         scale = scale_of(start)
         evidence = Evidence.of(problem, scale)
-        reach = float(np.ptp(problem.projector.geometry.tilt_degrees)) / 2 / 90
-        condition = torch.stack([start / scale, torch.full_like(start, reach)])
+        condition = condition_of(problem, start / scale)
         found = [
             Prior(net.to(job.device), name, card, condition, p.patch, p.overlap, job.check)
             for name, net, card in candidates(p.prior, p.variant, p.weights)
         ]
-        prior = _chosen(found, evidence, job, restored)
+        prior, doubts = chosen(found, evidence, job, restored)
+        doubts += misfits(prior, problem.projector.geometry)
         job.note(plan=_plan(p, prior, pair, evidence))
         if restored is not None:
             share, steady = float(restored["share"]), restored.get("steady")
@@ -97,10 +98,12 @@ class Sampler:
         else:
             trust = Trust()
         if trust.share < _DOUBTED:
-            job.note(
-                warning=f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the "
-                "result: the prior may not fit the specimen, or not at this voxel size"
+            doubts.append(
+                f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the result: "
+                "the prior may not fit the specimen, or not at this voxel size"
             )
+        if doubts:
+            job.note(warning="; ".join(doubts))
         self = cls(series, box, job, Walk(evidence, prior), trust)
         if restored is not None:
             self._take(restored)
@@ -145,8 +148,7 @@ class Sampler:
     def _rehearsed(self) -> None:
         """Start afresh from the geometry that was found."""
         walk, problem = self.walk, self.walk.evidence.problem
-        start = classical(problem) / walk.evidence.scale
-        walk.prior = replace(walk.prior, condition=torch.stack([start, walk.prior.condition[1]]))
+        walk.prior = replace(walk.prior, condition=condition_of(problem, classical(problem) / walk.evidence.scale))
         moved = problem.projector.geometry.shifts - self.given.shifts
         self.job.note(
             shifts_found=[[round(float(v), 3) for v in one] for one in moved],
@@ -198,7 +200,7 @@ class Sampler:
         geometry = type(self.given)(np.array(state["rotations"]), np.array(state["shifts"]))
         problem = at(walk.evidence.problem, geometry)
         walk.evidence = replace(walk.evidence, problem=problem, factors=tensor("factors"))
-        walk.prior = replace(walk.prior, condition=torch.stack([tensor("classical"), walk.prior.condition[1]]))
+        walk.prior = replace(walk.prior, condition=condition_of(problem, tensor("classical")))
 
     # ------------------------------------------------------------------------------------------------ end
     def result(self) -> tuple[Volume, Volume]:
@@ -254,23 +256,3 @@ def _plan(params: Any, prior: Prior, pair: float, evidence: Evidence) -> str:
         f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
         f"{used:.1f} GiB of memory"
     )
-
-
-def _chosen(found: list[Prior], evidence: Evidence, job: Job[Any], restored: dict[str, Any] | None) -> Prior:
-    """Return the prior whose first estimate, before the data have a say in it, projects most like them."""
-    if restored is not None:
-        return next((one for one in found if one.name == restored["prior"]), found[0])
-    prior = found[0]
-    if len(found) > 1:
-        misfits = {one.name: _first_misfit(one, evidence) for one in found}
-        job.note(prior_misfit={name: round(value, 4) for name, value in misfits.items()})
-        prior = min(found, key=lambda one: misfits[one.name])
-    job.note(prior=prior.name)
-    return prior
-
-
-def _first_misfit(prior: Prior, evidence: Evidence) -> float:
-    """Return R of a prior's first estimate."""
-    clean = prior(prior.condition[0], LOWEST)
-    residual = evidence.data - evidence.problem.forward(clean)
-    return float(evidence.problem.r_factors(residual * evidence.scale)["r"])

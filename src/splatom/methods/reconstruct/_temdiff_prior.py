@@ -93,8 +93,10 @@ class Prior:
         return seconds * shared * self.condition[0].numel()
 
 
-def candidates(kind: str, variant: str, path: Path | None) -> list[tuple[str, nn.Module, Card | None]]:
-    """Return the networks that are to be tried: one, or of each kind that ships where the kind is to be found.
+def candidates(
+    kind: Kind | Literal["auto"], variant: str, path: Path | None
+) -> list[tuple[str, nn.Module, Card | None]]:
+    """Return the networks that are to be compared: of each kind that ships, the one that is asked for among them.
 
     Raises
     ------
@@ -110,8 +112,8 @@ def candidates(kind: str, variant: str, path: Path | None) -> list[tuple[str, nn
     there = shipped("temdiff")
     sizes = ("full", "small") if variant == "auto" else (variant,)
     best = {one: next((f"{size}-{one}" for size in sizes if f"{size}-{one}" in there), None) for one in KINDS}
-    wanted = [name for one, name in best.items() if name is not None and kind in ("auto", one)]
-    if not wanted:  # says what is missing and how to make it
+    wanted = [name for name in best.values() if name is not None]
+    if not wanted or (kind != "auto" and best[kind] is None):  # says what is missing and how to make it
         loaded("temdiff", f"{sizes[-1]}-{KINDS[0] if kind == 'auto' else kind}", None)
     return [(name, *loaded("temdiff", name, None)) for name in wanted]
 

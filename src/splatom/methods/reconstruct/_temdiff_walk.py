@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from splatom.methods.reconstruct._problem import Problem
     from splatom.methods.reconstruct._temdiff_prior import Prior
 
-__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "Walk", "classical", "noise_of", "quick_sample"]
+__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "Walk", "classical", "condition_of", "noise_of", "quick_sample"]
 
 HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
 LAST_ROUNDS = 3  # of iterations towards the data at the end
@@ -89,13 +89,29 @@ def noise_of(like: Tensor, *seed: int) -> Tensor:
 
 
 def classical(problem: Problem) -> Tensor:
-    """Return the quick reconstruction that the network is shown, (z, y, x)."""
+    """Return the quick reconstruction that the network is shown, (z, y, x).
+
+    It knows no weights: what was not measured is first taken from a reconstruction of the rest and zeros.
+    """
     from splatom.operators.reprojection import reconstructed
 
-    return reconstructed(
-        problem.data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
-        tick=problem.check,
-    )  # fmt: skip
+    def made(data: Tensor) -> Tensor:
+        return reconstructed(
+            data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
+            tick=problem.check,
+        )  # fmt: skip
+
+    seen = problem.weights > 0
+    if bool(seen.all()):
+        return made(problem.data)
+    known = torch.where(seen, problem.data, 0.0)
+    return made(torch.where(seen, known, problem.forward(made(known))))
+
+
+def condition_of(problem: Problem, start: Tensor) -> Tensor:
+    """Return what the network is shown of the data, (2, z, y, x): a reconstruction over its scale, and the range."""
+    reach = float(np.ptp(problem.projector.geometry.tilt_degrees)) / 180
+    return torch.stack([start, torch.full_like(start, reach)])
 
 
 def quick_sample(problem: Problem, prior: Prior, params: Any, seed: int) -> Tensor:
@@ -104,9 +120,7 @@ def quick_sample(problem: Problem, prior: Prior, params: Any, seed: int) -> Tens
 
     start = classical(problem)
     scale = scale_of(start)
-    reach = float(np.ptp(problem.projector.geometry.tilt_degrees)) / 2 / 90
-    condition = torch.stack([start / scale, torch.full_like(start, reach)])
-    walk = Walk(Evidence.of(problem, scale), replace(prior, condition=condition))
+    walk = Walk(Evidence.of(problem, scale), replace(prior, condition=condition_of(problem, start / scale)))
     levels = schedule(_QUICK, HIGHEST, LOWEST)
     total = torch.zeros_like(start)
     for index in range(_QUICK):

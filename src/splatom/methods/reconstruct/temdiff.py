@@ -111,7 +111,11 @@ def fit(series: TiltSeries, job: Job[TemdiffParams]) -> tuple[Volume, Volume]:
     if not series.projections.any():
         raise ValueError("all projections are zero: there is nothing to reconstruct")
     if len(slabs(series, box, BYTES_PER_VOXEL, 0, job)) > 1:
-        raise MemoryError("the prior sees the volume whole, which does not fit into the free memory: bin or crop")
+        needed = BYTES_PER_VOXEL * int(np.prod(box.solved)) / 2**30
+        raise MemoryError(
+            f"this run needs {needed:.1f} GiB of memory, which are not free, and a prior cannot be run slab by slab: "
+            "bin or crop the series, or take a smaller depth"
+        )
     problem = make_problem(series, box, params.non_negative, job)
     sampler = Sampler.begun(series, box, problem, job, restored)
     with job.keeping_partial():
