@@ -34,6 +34,7 @@ from splatom.operators import VoxelProjector
 RANGES = ((4.0, 1.0), (5.0, 1.0), (10.0, 1.0), (30.0, 2.0), (60.0, 2.0))
 QUICK_RANGES = ((5.0, 1.0), (10.0, 2.0), (60.0, 4.0))
 TV = tuple(0.1 * 2**k for k in range(8))
+TV_PASSES = 300  # a narrow wedge fills slowly, and against a TV that is not done any prior looks good
 WRONG = {"biological": "materials", "materials": "biological"}
 INSIDE = 0.05  # of the highest density: voxels above it are the specimen's, and judge the spread
 FIXED = {"specimen": "isolated", "subtract_background": False}
@@ -74,7 +75,7 @@ def classical(series: TiltSeries, truth: Volume, known: Path) -> dict[str, dict[
     out = {"wbp": scores(made_by("wbp", series, non_negative=True)[0], truth)}
     tried = [scores(made_by("sirt", series, iterations=n, momentum=True)[0], truth) for n in (10, 30, 100)]
     out["sirt"] = max(tried, key=lambda s: s["psnr"])
-    tried = [scores(made_by("tv", series, weight=w, iterations=150)[0], truth) | {"weight": w} for w in TV]
+    tried = [scores(made_by("tv", series, weight=w, iterations=TV_PASSES)[0], truth) | {"weight": w} for w in TV]
     out["tv"] = max(tried, key=lambda s: s["psnr"])
     known.parent.mkdir(parents=True, exist_ok=True)
     known.write_text(json.dumps(out))
@@ -90,7 +91,7 @@ def ours(series: TiltSeries, truth: Volume, bench: Bench, prior: str, **options:
     if volume.std is not None:
         inside = truth.data > INSIDE * truth.data.max()
         out["covered"] = float((np.abs(volume.data - truth.data) <= 2 * volume.std)[inside].mean())
-    return out | {"warned": float("warning" in job.notes)}
+    return out | {"trust": job.notes.get("trust", 1.0), "warned": float("warning" in job.notes)}
 
 
 def simulated(bench: Bench) -> None:
@@ -121,7 +122,7 @@ def _table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
     for name, figures in rows.items():
         mean = {k: float(np.mean([f[k] for f in figures])) for k in figures[0]}
         more = "".join(
-            f"  {k} {mean[k]:.3g}" for k in ("covered", "prior share", "r", "seconds", "warned", "weight") if k in mean
+            f"  {k} {mean[k]:.3g}" for k in ("covered", "trust", "prior share", "r", "seconds", "warned", "weight") if k in mean
         )
         print(f"    {name:12} {mean['psnr']:6.2f} dB ({mean['psnr'] - best:+.2f})  {mean['ssim']:.3f}  "
               f"{mean['rmse']:.3g}  {mean['fsc']:.1f}{more}", flush=True)  # fmt: skip
@@ -154,12 +155,14 @@ def needle(bench: Bench) -> None:
     print(f"the needle, {cut.shape} within ±{NEEDLE_RANGE:g}°: R, R beyond, PSNR to TV of all {len(whole)} tilts")
     found = {"wbp": judged(made_by("wbp", cut, non_negative=True)[0]),
              "sirt": judged(made_by("sirt", cut, iterations=30, momentum=True)[0])}  # fmt: skip
-    tried = [judged(made_by("tv", cut, weight=w, iterations=150)[0]) for w in TV[::2]]
+    tried = [judged(made_by("tv", cut, weight=w, iterations=TV_PASSES)[0]) for w in TV[::2]]
     found["tv"] = min(tried, key=lambda f: f["beyond"])
     for prior in ("materials", "biological"):
         path = bench.weights[prior]
         given = {"prior": prior} if path is None else {"weights": path}
-        found[f"temdiff, {prior}"] = judged(made_by("temdiff", cut, **given, **bench.options)[0])
+        volume, job, _ = made_by("temdiff", cut, **given, **bench.options)
+        found[f"temdiff, {prior}"] = judged(volume)
+        print(f"  {prior}: trust {job.notes.get('trust')}, prior share {job.figures['prior_share']:.2f}", flush=True)
     found["tv, all"] = judged(reference)
     for name, f in found.items():
         print(f"  {name:22} {f['r']:.4f}  {f['beyond']:.4f}  {f['like']:.2f} dB", flush=True)

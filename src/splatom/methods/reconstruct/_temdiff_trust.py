@@ -20,7 +20,7 @@ __all__ = ["Trust", "part", "total_variation"]
 
 _FEWEST = 5  # tilts; of fewer none can be spared
 _OUTER = 0.2  # of the tilts, half of them at either end
-_PASSES = 80
+_PASSES, _FEWEST_PASSES, _MOST_PASSES = 4000, 60, 200  # of TV, over all tilts: a narrow wedge takes longer to fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,8 @@ def total_variation(problem: Problem) -> Tensor:
     from splatom.jobs.job import Job
     from splatom.methods.reconstruct.tv import TvParams, _iterate
 
-    job: Job[Any] = Job(TvParams(iterations=_PASSES), device=problem.data.device.type)
+    passes = min(max(_PASSES // len(problem.data), _FEWEST_PASSES), _MOST_PASSES)
+    job: Job[Any] = Job(TvParams(iterations=passes), device=problem.data.device.type)
     volume = problem.zeros()
     for now in _iterate(problem, job, 0):
         volume = now.volume
