@@ -107,8 +107,7 @@ def simulated(bench: Bench) -> None:
                     found = classical(series, truth, bench.cache / "wedges" / f"{mark}.json")
                     found["temdiff"] = ours(series, truth, bench, kind)
                     found["wrong prior"] = ours(series, truth, bench, WRONG[kind])
-                    if jitter:
-                        found["aligning"] = ours(series, truth, bench, kind, align="shifts")
+                    found["not aligning"] = ours(series, truth, bench, kind, align="off")
                     for key, value in found.items():
                         rows.setdefault(key, []).append(value)
                     told = ", ".join(f"{k} {v['psnr']:.2f}" for k, v in found.items())
@@ -121,9 +120,8 @@ def _table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
     print(f"  {title}: PSNR (against the best classical), SSIM, RMSE, FSC ½ in voxels")
     for name, figures in rows.items():
         mean = {k: float(np.mean([f[k] for f in figures])) for k in figures[0]}
-        more = "".join(
-            f"  {k} {mean[k]:.3g}" for k in ("covered", "trust", "prior share", "r", "seconds", "warned", "weight") if k in mean
-        )
+        told = ("covered", "trust", "prior share", "r", "seconds", "warned", "weight")
+        more = "".join(f"  {k} {mean[k]:.3g}" for k in told if k in mean)
         print(f"    {name:12} {mean['psnr']:6.2f} dB ({mean['psnr'] - best:+.2f})  {mean['ssim']:.3f}  "
               f"{mean['rmse']:.3g}  {mean['fsc']:.1f}{more}", flush=True)  # fmt: skip
 

@@ -25,7 +25,7 @@ from splatom.simulate import nanoparticle_on_support, tilt_series
 from splatom.weights import Card, build, save
 
 SIZE = 24
-QUICK = {"specimen": "isolated", "steps": 3, "samples": 2, "safeguard": False}
+QUICK = {"specimen": "isolated", "steps": 3, "samples": 2, "safeguard": False, "align": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -292,9 +292,9 @@ def test_strength_acts_while_it_runs(series, weights) -> None:
     assert np.abs(volume.data - plain.data).max() > 0
 
 
-@pytest.mark.parametrize("align", ["off", "shifts"])
-def test_a_resumed_run_ends_as_an_uninterrupted_one(series, weights, tmp_path, align) -> None:
-    params = job_of(weights, align=align).params
+@pytest.mark.parametrize(("align", "safeguard"), [("off", False), ("shifts", True)])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(series, weights, tmp_path, align, safeguard) -> None:
+    params = job_of(weights, align=align, safeguard=safeguard).params
     whole = execute("reconstruct", "temdiff", series, Job(params))
     store = CheckpointStore(tmp_path, {})
     broken = Job(params, checkpoints=store, checkpoint_every=0, stop_at=4)

@@ -53,11 +53,11 @@ class Sampler:
     job : Job
     walk : Walk
         The sample that is being made.
-    trust : Trust
     """
 
-    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, trust: Trust) -> None:
-        self.series, self.box, self.job, self.walk, self.trust = series, box, job, walk, trust
+    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk) -> None:
+        self.series, self.box, self.job, self.walk = series, box, job, walk
+        self.trust = None if job.params.safeguard else Trust()
         # Views are aligned in a sample that does not count: the others then all start from the same geometry.
         self.sample = -1 if job.params.align != "off" else 0
         self.index = 0
@@ -88,23 +88,10 @@ class Sampler:
         ]
         prior, doubts = chosen(found, evidence, job, restored)
         doubts += misfits(prior, problem.projector.geometry)
-        job.note(plan=_plan(p, prior, pair, evidence))
-        if restored is not None:
-            share, steady = float(restored["share"]), restored.get("steady")
-            trust = Trust(share, None if steady is None else torch.from_numpy(np.array(steady)).to(job.device))
-        elif p.safeguard:
-            trust = Trust.found(problem, lambda within: quick_sample(within, prior, p, job.seed))
-            job.note(trust=round(trust.share, 3))
-        else:
-            trust = Trust()
-        if trust.share < _DOUBTED:
-            doubts.append(
-                f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the result: "
-                "the prior may not fit the specimen, or not at this voxel size"
-            )
         if doubts:
             job.note(warning="; ".join(doubts))
-        self = cls(series, box, job, Walk(evidence, prior), trust)
+        job.note(plan=_plan(p, prior, pair, evidence))
+        self = cls(series, box, job, Walk(evidence, prior))
         if restored is not None:
             self._take(restored)
         return self
@@ -114,6 +101,8 @@ class Sampler:
         """Make the samples that are left, step by step."""
         walk = self.walk
         while self.sample < self.job.params.samples:
+            if self.trust is None and self.sample >= 0:
+                self.trust = self._judged()
             p = self.job.params
             levels = schedule(p.steps, HIGHEST, LOWEST)
             walk.step(p, levels, self.index, self._noise)
@@ -126,6 +115,22 @@ class Sampler:
             if self.index == len(levels):
                 self._count()
             self._tick(len(levels))
+
+    def _judged(self) -> Trust:
+        """Find how far the prior is to be trusted, with the views where they have been found to be."""
+        prior, p = self.walk.prior, self.job.params
+        trust = Trust.found(
+            self.walk.evidence.problem, lambda within: quick_sample(within, prior, p, self.job.seed)
+        )
+        self.job.note(trust=round(trust.share, 3))
+        if trust.share < _DOUBTED:
+            said = self.job.notes.get("warning")
+            doubt = (
+                f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the result: "
+                "the prior may not fit the specimen, or not at this voxel size"
+            )
+            self.job.note(warning=f"{said}; {doubt}" if said else doubt)
+        return trust
 
     def _noise(self, index: int) -> Tensor:
         return noise_of(self.walk.x, self.job.seed, self.sample + 1, index)
@@ -178,12 +183,12 @@ class Sampler:
         geometry = walk.evidence.problem.projector.geometry
         arrays = {k: getattr(self, k) for k in self._OWN} | {k: getattr(walk, k) for k in self._WALKS}
         arrays |= {"factors": walk.evidence.factors, "classical": walk.prior.condition[0]}
-        if self.trust.steady is not None:
+        if self.trust is not None and self.trust.steady is not None:
             arrays["steady"] = self.trust.steady
         return {
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
             "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "estimates": self.estimates,
-            "prior": walk.prior.name, "weight": walk.weight, "share": self.trust.share,
+            "prior": walk.prior.name, "weight": walk.weight, "share": -1.0 if self.trust is None else self.trust.share,
         }  # fmt: skip
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -191,6 +196,8 @@ class Sampler:
             return torch.from_numpy(np.array(state[name])).to(self.job.device)
 
         walk = self.walk
+        if state["share"] >= 0:
+            self.trust = Trust(float(state["share"]), tensor("steady") if "steady" in state else None)
         for name in self._OWN:
             setattr(self, name, tensor(name))
         for name in self._WALKS:
@@ -232,7 +239,7 @@ class Sampler:
 
     def _steadied(self, best: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Give TV its part: a truth that is as likely as the samples lies off the blend by that much more."""
-        if self.trust.steady is None:
+        if self.trust is None or self.trust.steady is None:
             return best, variance
         off = (1 - self.trust.share) * (self.trust.steady / self.walk.evidence.scale - best)
         return best + off, None if variance is None else variance + off.square()

@@ -38,7 +38,7 @@ class TemdiffParams(ReconstructParams):
         1.0, "Strength", "Weight of the prior against the data; near 0 the data decide alone.", live=True, ge=0, le=100
     )
     align: Literal["off", "shifts", "shifts-tilts"] = option(
-        "off", "Align", "Find small errors of the views while reconstructing: shifts, and angles as well."
+        "shifts", "Align", "Find small errors of the views in a first sample: shifts, or angles as well."
     )
     robust: bool = option(
         True, "Robust", "Believe tilts and pixels less that no estimate can explain; else by their noise alone.",
