@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from splatom import weights
 from splatom.nets.temdiff import SIGMA_DATA, TemDiff, scale_of
-from splatom.weights import VARIANTS, Card, build, load, save
+from splatom.weights import VARIANTS, Card, build, load, save, shipped
 
 
 def _net(**size: int) -> TemDiff:
@@ -100,3 +101,14 @@ def test_weights_of_a_prior_come_back_with_its_kind(tmp_path: Path) -> None:
         torch.testing.assert_close(again(x, sigma), net(x, sigma), atol=5e-3, rtol=5e-3)
     assert card.variant == "small-materials" and set(card.architecture) == {"base"}
     assert {v.split("-")[1] for v in VARIANTS["temdiff"]} == {"biological", "materials"}
+
+
+@pytest.mark.parametrize("kind", ["biological", "materials"])
+def test_the_shipped_prior_improves_on_the_reconstruction_it_is_told_at_every_range(kind: str) -> None:
+    net, card = load("temdiff", f"small-{kind}")
+    assert f"small-{kind}" in shipped("temdiff") and not net.training
+    gains = {name: value for name, value in card.figures.items() if name.startswith("gain_") and "degrees" in name}
+    assert len(gains) == 4 and min(gains.values()) > 0
+    page = Path(weights.__file__).parent / f"temdiff-{card.variant}.md"
+    assert page.read_text(encoding="utf-8") == card.page()
+    assert page.with_suffix(".safetensors").stat().st_size <= 2e6
