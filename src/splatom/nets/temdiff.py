@@ -15,6 +15,8 @@ SIGMA_MIN, SIGMA_MAX = 0.01, 20.0  # of the noise that the network is trained fo
 _FOLD = 2
 _SMALLEST = 8  # voxels a side
 _WAVES = 16  # of the embedding of the noise level
+_CALM = 0.2  # of the last layer: a step of the optimiser moves all of its many weights at once
+_STEPS = (1, 2, 4)  # voxels between the taps of the binomial filters that part fine details from coarse ones
 
 
 def scale_of(classical: Tensor) -> float:
@@ -75,13 +77,15 @@ class TemDiff(nn.Module):
     Notes
     -----
     Preconditioned after T. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022),
-    eq. 7 and table 1: ``D(x, σ) = b + c_out F(b, r, ln σ / 4)``. TEMDiff's own architecture is not public; all else is
-    ours. F corrects, and sees, the blend ``b = c_skip x + (1 − c_skip) r`` of the noisy volume and the classical
-    reconstruction r (0 where there is none): the noisier x, the more of what is known comes from r, and the less F has
-    to learn to overlook. Blocks of 2 × 2 × 2 voxels become channels before the first level, so that the finest
-    convolutions run on an eighth of the grid. Features are normalised voxel by voxel and never over space, so that a
-    patch of a volume gives what the volume gives there; MONAI's networks normalise groups, and bring far more than
-    these lines.
+    eq. 7 and table 1: ``D(x, σ) = b − Σ g_k d_k + c_out F``, with F and g of ``(b, r, ln σ / 4)``. TEMDiff's own
+    architecture is not public; all else is ours. What the network corrects, and sees, is the blend
+    ``b = c_skip x + (1 − c_skip) r`` of the noisy volume and the classical reconstruction r (0 where there is none):
+    the noisier x, the more of what is known comes from r, and the less there is to be learnt to overlook. Noise is
+    taken away as wavelets do it, by shares g of details d of three sizes (à trous: M. Holschneider et al., 1989), which
+    is soon learnt; F adds what no smoothing can. Blocks of 2 × 2 × 2 voxels become channels before the first level, so
+    that the finest convolutions run on an eighth of the grid. Features are normalised voxel by voxel and never over
+    space, so that a patch of a volume gives what the volume gives there; MONAI's networks normalise groups, and bring
+    far more than these lines.
     """
 
     def __init__(self, base: int = 16, levels: int = 3) -> None:
@@ -98,7 +102,7 @@ class TemDiff(nn.Module):
         self.bottom = nn.ModuleList(_Block(widths[-1], known) for _ in range(2))
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2) for a, b in reversed(pairs))
         self.back = nn.ModuleList(_Block(a, known) for a, _ in reversed(pairs))
-        self.tail = nn.Conv3d(widths[0], cells, 3, padding=1)
+        self.tail = nn.Conv3d(widths[0], cells + len(_STEPS), 3, padding=1)
         with torch.no_grad():
             for layer in (self.head, *self.down, *self.up):
                 layer.weight.mul_(3**0.5)  # type: ignore[operator, union-attr]
@@ -140,13 +144,15 @@ class TemDiff(nn.Module):
         padding = [n for side in reversed(size) for n in (0, -side % whole)]
         blend = keep * x + (1 - keep) * condition[:, :1]
         given = torch.cat([blend / SIGMA_DATA, condition[:, :1] / SIGMA_DATA, condition[:, 1:]], dim=1)
-        correction = self._correct(functional.pad(given, padding, mode="replicate"), sigma.to(x.dtype))
-        correction = correction[..., : size[0], : size[1], : size[2]]
-        out: Tensor = blend + level * SIGMA_DATA / total * correction
+        correction, shares = self._correct(functional.pad(given, padding, mode="replicate"), sigma.to(x.dtype))
+        inside = (..., slice(size[0]), slice(size[1]), slice(size[2]))
+        out: Tensor = blend + level * SIGMA_DATA / total * correction[inside]
+        for k, detail in enumerate(_details(blend)):
+            out = out - level / total * shares[:, k : k + 1][inside] * detail
         return out
 
-    def _correct(self, given: Tensor, sigma: Tensor) -> Tensor:
-        """F above: (b, 3, z, y, x) → (b, 1, z, y, x)."""
+    def _correct(self, given: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """F and the shares g above: (b, 3, z, y, x) → (b, 1, z, y, x) and (b, 3, z, y, x)."""
         reach = functional.avg_pool3d(given[:, 2:], _FOLD)
         at = sigma.log()[:, None] / 4
         waves = at * self.waves  # type: ignore[operator]
@@ -160,7 +166,25 @@ class TemDiff(nn.Module):
             x = block(x, known)
         for up, back in zip(self.up, self.back, strict=True):
             x = back(up(x) + skips.pop(), known)
-        return _unfolded(self.tail(x))
+        out = _CALM * self.tail(x)
+        shares = functional.interpolate(out[:, _FOLD**3 :], scale_factor=_FOLD, mode="nearest")
+        return _unfolded(out[:, : _FOLD**3]), shares
+
+
+def _details(x: Tensor) -> list[Tensor]:
+    """Part the details of a volume, fine ones first, each of the shape of x; what is left of it is smooth."""
+    parted = []
+    for step in _STEPS:
+        smooth = x
+        for axis in (2, 3, 4):
+            size, pads = smooth.shape[axis], [0] * 6
+            pads[2 * (4 - axis)] = pads[2 * (4 - axis) + 1] = step
+            wide = functional.pad(smooth, pads, mode="replicate")
+            before, here, after = (wide.narrow(axis, k * step, size) for k in range(3))
+            smooth = 0.25 * (before + after) + 0.5 * here
+        parted.append(x - smooth)
+        x = smooth
+    return parted
 
 
 def _folded(x: Tensor) -> Tensor:
