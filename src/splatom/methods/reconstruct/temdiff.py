@@ -32,7 +32,7 @@ class TemdiffParams(ReconstructParams):
     )
     steps: int = option(20, "Steps", "Evaluations of the network for each sample.", ge=1, le=1000)
     samples: int = option(
-        4, "Samples", "Their mean is the result, their disagreement the spread; one gives no spread.", ge=1, le=64
+        3, "Samples", "Their mean is the result, their disagreement the spread; one gives no spread.", ge=1, le=64
     )
     strength: float = option(
         1.0, "Strength", "Weight of the prior against the data; near 0 the data decide alone.", live=True, ge=0, le=100
