@@ -105,7 +105,7 @@ class TemDiff(nn.Module):
         self.tail = nn.Conv3d(widths[0], cells + len(_STEPS), 3, padding=1)
         with torch.no_grad():
             for layer in (self.head, *self.down, *self.up):
-                layer.weight.mul_(3**0.5)  # type: ignore[operator, union-attr]
+                layer.weight.mul_(3**0.5)
         nn.init.zeros_(self.tail.weight)
         assert self.tail.bias is not None
         nn.init.zeros_(self.tail.bias)
