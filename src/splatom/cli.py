@@ -272,6 +272,7 @@ def _run_method(method: Method, args: argparse.Namespace) -> int:
         None if args.checkpoint is None else str(args.checkpoint), args.checkpoint_every, args.resume,
     )  # fmt: skip
     job = _made(task)
+    _announce_plan(job, args)
     if args.resume and not any(args.checkpoint.glob("step-*.safetensors")):
         _say(args, f"no checkpoint in {args.checkpoint}: starting afresh")
     with _interruptible(job), _progress(job, f"{method.group} {method.name}", args.quiet):
@@ -320,6 +321,18 @@ def _train(args: argparse.Namespace) -> None:
         raise SystemExit(2)
     _check_place(args.output)
     run_train(args, params)
+
+
+def _announce_plan(job: Job[Any], args: argparse.Namespace) -> None:
+    """Print what a method plans when it says so, not when it is over."""
+    note = job.note
+
+    def announcing(**decisions: Any) -> None:
+        note(**decisions)
+        if "plan" in decisions:
+            _say(args, f"{decisions['plan']}")
+
+    job.note = announcing  # type: ignore[method-assign]
 
 
 def _made(task: Task) -> Job[Any]:

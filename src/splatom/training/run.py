@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORKS", "TrainParams", "train_network"]
 
-NETWORKS = ("scgn", "sfin", "tsgnet")
+NETWORKS = ("scgn", "sfin", "temdiff", "tsgnet")
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,18 @@ class TrainParams(MethodParams):
     """
 
     method: Literal["train"] = "train"
-    variant: Literal["full", "small", "published"] = option(
-        "small", "Variant", "full is large, and for a GPU; published is TSGNet as its authors made it."
+    variant: Literal[
+        "full", "small", "published", "full-biological", "full-materials", "small-biological", "small-materials"
+    ] = option(
+        "small",
+        "Variant",
+        "full is large, and for a GPU; published is TSGNet as its authors made it; TEMDiff has a prior of each kind, "
+        "biological by default.",
     )
     minutes: float = option(10.0, "Minutes", "Time to train for; a resumed run counts from its first start.", gt=0)
     steps: int | None = option(None, "Steps", "End after so many steps instead.", ge=1)
     rate: float | None = option(
-        None, "Learning rate", "Highest one; 0.002 by default, 0.0005 from given weights.", gt=0, le=1
+        None, "Learning rate", "Highest one; 0.002 (TEMDiff: 0.001) by default, from given weights 0.0005.", gt=0, le=1
     )
     batch: int = option(1, "Batch", "Multiplies the images in a batch (3 to 10, by their size).", ge=1, le=64)
     start: str | None = option(None, "Start from", "'shipped', or a file of weights; by default from nothing.")
@@ -56,6 +61,9 @@ class TrainParams(MethodParams):
         None, "Own noisy images", "File or folder; their calibrated noise is what the simulation then adds."
     )
     clean: Path | None = option(None, "Own clean images", "File or folder; half of the scenes are cut from them.")
+    volumes: Path | None = option(
+        None, "Own volumes", "File or folder; three of four specimens that TEMDiff learns from are cut from them."
+    )
     every: int = option(200, "Validate every", "Steps between two validations and checkpoints.", ge=1)
     workers: int | None = option(
         None,
@@ -82,7 +90,7 @@ def train_network(
 
     Parameters
     ----------
-    network : {'scgn', 'sfin', 'tsgnet'}
+    network : {'scgn', 'sfin', 'temdiff', 'tsgnet'}
     out : Path
         ``.safetensors``; the card is the page beside it, the log the file ``.jsonl``.
     params : TrainParams
@@ -122,13 +130,22 @@ def train_network(
     torch.manual_seed(seed)
     architecture: dict[str, Any] = {}
     variant: str = params.variant
+    if network == "temdiff" and variant in ("full", "small"):
+        variant += "-biological"
     if params.start is None:
-        net = build(network, params.variant)
+        net = build(network, variant)
     else:
         at = None if params.start == "shipped" else Path(params.start)
-        net, before = load(network, params.variant if at is None else "auto", at)
+        net, before = load(network, variant if at is None else "auto", at)
         architecture, variant = before.architecture, before.variant
-    lesson = _of_tilts(net, params, seed) if network == "tsgnet" else _of_micrographs(network, params, seed)
+    if params.volumes is not None and network != "temdiff":
+        raise ValueError(f"{network} learns from images: leave out --volumes")
+    if network == "temdiff":
+        lesson = _of_volumes(variant, params, seed)
+    elif network == "tsgnet":
+        lesson = _of_tilts(net, params, seed)
+    else:
+        lesson = _of_micrographs(network, params, seed)
     state = None
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
@@ -145,7 +162,7 @@ def train_network(
 
     on_gpu = device.startswith("cuda")
     workers = params.workers if params.workers is not None else max((os.cpu_count() or 2) - 1, 1) if on_gpu else 0
-    rate = params.rate or (2e-3 if params.start is None else 5e-4)
+    rate = params.rate or ((1e-3 if network == "temdiff" else 2e-3) if params.start is None else 5e-4)
     done = train(
         net,
         lesson.batch,
@@ -217,4 +234,23 @@ def _of_tilts(net: nn.Module, params: TrainParams, seed: int) -> _Lesson:
         interpolators.validation,
         "streamed simulated tilt series (splatom.training.tilts)",
         {"gap_degree": tilts.GAP_DEGREE},
+    )
+
+
+def _of_volumes(variant: str, params: TrainParams, seed: int) -> _Lesson:
+    from splatom.training import priors, volumes
+
+    if params.images is not None or params.clean is not None:
+        raise ValueError(
+            "temdiff learns from volumes: leave out --images and --clean, and name a folder with --volumes"
+        )
+    kind = next(k for k in volumes.KINDS if variant.endswith(k))
+    own = () if params.volumes is None else volumes.own_volumes(params.volumes)
+    data = "streamed simulated volumes and the user's own" if own else "streamed simulated volumes"
+    return _Lesson(
+        priors.stream(kind, seed, scale=params.batch, own=own),
+        priors.prior_loss,
+        lambda: priors.validation(kind),
+        f"{data} ({kind}; splatom.training.volumes)",
+        priors.FIT,
     )

@@ -30,6 +30,13 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "small": {"widths": [32, 48, 64], "fold": 2},
         "published": {"residuals": 1, "gap": True},
     },
+    # Two priors of each size: they know what cells look like, or what materials do.
+    "temdiff": {
+        "full-biological": {"base": 32},
+        "full-materials": {"base": 32},
+        "small-biological": {"base": 16},
+        "small-materials": {"base": 16},
+    },
 }
 
 
@@ -108,9 +115,9 @@ def _arguments(network: str, variant: str) -> dict[str, Any]:
 
 
 def _made(network: str, arguments: dict[str, Any]) -> nn.Module:
-    from splatom.nets import Scgn, Sfin, TiltRefiner, Tsgnet
+    from splatom.nets import Scgn, Sfin, TemDiff, TiltRefiner, Tsgnet
 
-    classes: dict[str, type[nn.Module]] = {"scgn": Scgn, "sfin": Sfin, "tsgnet": Tsgnet}
+    classes: dict[str, type[nn.Module]] = {"scgn": Scgn, "sfin": Sfin, "temdiff": TemDiff, "tsgnet": Tsgnet}
     made = TiltRefiner if network == "tsgnet" and "widths" in arguments else classes[network]
     return made(**arguments)
 
@@ -130,9 +137,9 @@ def load(network: str, variant: str = "auto", path: Path | None = None) -> tuple
     Parameters
     ----------
     network : str
-        ``"scgn"``, ``"sfin"`` or ``"tsgnet"``.
-    variant : {'auto', 'full', 'small', 'published'}
-        Of the shipped weights; auto is the full one where it ships.
+        ``"scgn"``, ``"sfin"``, ``"tsgnet"`` or ``"temdiff"``.
+    variant : str
+        'auto', or one of ``VARIANTS[network]``, of the shipped weights; auto is the full one where it ships.
     path : Path, optional
         A user's own file, as ``splatom train`` writes it; the variant is then what the file says.
 
@@ -147,7 +154,8 @@ def load(network: str, variant: str = "auto", path: Path | None = None) -> tuple
     there = shipped(network)
     if path is None:
         if variant == "auto":
-            variant = there[0] if there else "small"
+            small = (v for v in VARIANTS.get(network, {}) if v.startswith("small"))
+            variant = there[0] if there else next(small, "small")
         _arguments(network, variant)
         path = _file(network, variant)
         if not path.exists():

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Tiling"]
+__all__ = ["Tiling", "ramp"]
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Tiling:
         weight = np.zeros(padded.shape, np.float32)
         number = 0
         for k, top in enumerate(tops):
-            down = _ramp(high, k and tops[k - 1] + high - top, top + high - tops[k + 1] if k + 1 < len(tops) else 0)
+            down = ramp(high, k and tops[k - 1] + high - top, top + high - tops[k + 1] if k + 1 < len(tops) else 0)
             for j, left in enumerate(lefts):
                 side = left + wide - lefts[j + 1] if j + 1 < len(lefts) else 0
-                share = down[:, None] * _ramp(wide, j and lefts[j - 1] + wide - left, side)[None]
+                share = down[:, None] * ramp(wide, j and lefts[j - 1] + wide - left, side)[None]
                 here = np.s_[top : top + high, left : left + wide]
                 total[here] += share * function(np.ascontiguousarray(padded[here]))
                 weight[here] += share
@@ -91,7 +91,7 @@ class Tiling:
         return total[self.margin : self.margin + image.shape[0], self.margin : self.margin + image.shape[1]]
 
 
-def _ramp(length: int, before: int, after: int) -> NDArray[np.float32]:
+def ramp(length: int, before: int, after: int) -> NDArray[np.float32]:
     """Weight along a tile that shares its first and last pixels with neighbours; weights of neighbours sum to one."""
     out = np.ones(length)
     if before > 0:

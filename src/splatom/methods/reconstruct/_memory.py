@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from splatom.jobs.job import Job
     from splatom.methods.reconstruct._problem import Box
 
-__all__ = ["Plan", "Slab", "estimate", "slabs"]
+__all__ = ["Plan", "Slab", "duration", "estimate", "slabs"]
 
 _SHARE = 0.7  # of the free memory that a run may take
 
@@ -116,7 +116,8 @@ class Plan:
     text: str
 
 
-_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12, "denza": 64}
+_NETWORK = 1.5e-6  # seconds per voxel of an evaluation of TEMDiff's small prior on two CPU cores
+_BYTES = {"sirt": 20, "cgls": 20, "tv": 44, "wbp": 12, "denza": 64, "temdiff": 88}
 
 
 def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = "cpu") -> Plan:
@@ -154,16 +155,22 @@ def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = 
         torch.cuda.synchronize()
     per_pass = (time.perf_counter() - began) * rows / some * {"tv": 1.6, "wbp": 1.0, "denza": 3.0}.get(name, 1.15)
     passes = int(getattr(params, "iterations", 1)) + 1
+    if name == "temdiff":
+        evaluations = params.steps * (params.samples + (params.align != "off"))  # type: ignore[attr-defined]
+        passes = evaluations * (params.pulls + 2) + 40  # type: ignore[attr-defined]
     height = max(p.padded.stop - p.padded.start for p in pieces)
     used = height * (box.solved[0] * box.solved[2] * per_voxel + n * columns * 16) + int(np.prod(box.result)) * 4
     seconds = per_pass * passes
-    text = f"about {_duration(seconds)}, {used / 2**30:.1f} GiB of memory"
+    if name == "temdiff" and not device.startswith("cuda"):
+        seconds += evaluations * int(np.prod(box.solved)) * _NETWORK
+    text = f"about {duration(seconds)}, {used / 2**30:.1f} GiB of memory"
     if len(pieces) > 1:
         text += f", in {len(pieces)} slabs"
     return Plan(seconds, used, len(pieces), text)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Say a time in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

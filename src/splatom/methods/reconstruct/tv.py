@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from splatom.data import TiltSeries, Volume, option
 from splatom.methods.reconstruct._driver import Pass, reconstruct
 from splatom.methods.reconstruct._problem import IterativeParams, Problem
@@ -48,8 +50,9 @@ def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
     thin = problem.one_slice()
     lengths = thin.forward(torch.ones_like(thin.zeros()))
     sums = thin.adjoint(torch.ones_like(thin.data))
+    span = float(np.ptp(problem.projector.geometry.tilt_degrees))
     solver = PrimalDual.of(
-        problem.forward, problem.adjoint, problem.data, problem.weights, lengths, sums, problem.non_negative,
+        problem.forward, problem.adjoint, problem.data, problem.weights, lengths, sums, span, problem.non_negative,
         problem.check,
     )  # fmt: skip
     x = problem.start("x", problem.zeros)

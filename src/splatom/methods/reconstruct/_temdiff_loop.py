@@ -1,0 +1,265 @@
+"""A run: the prior chosen, samples one after another, what they agree on, and how far it is to be trusted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from splatom.data import TiltSeries, Volume
+from splatom.methods.reconstruct._memory import duration
+from splatom.methods.reconstruct._problem import Box, Problem, preview
+from splatom.methods.reconstruct._temdiff_align import at, realigned
+from splatom.methods.reconstruct._temdiff_choice import chosen, misfits
+from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, spread
+from splatom.methods.reconstruct._temdiff_patches import count
+from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
+from splatom.methods.reconstruct._temdiff_trust import Trust
+from splatom.methods.reconstruct._temdiff_walk import (
+    HIGHEST,
+    LAST_ROUNDS,
+    LOWEST,
+    Walk,
+    classical,
+    condition_of,
+    noise_of,
+    quick_sample,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from splatom.jobs.job import Job
+
+__all__ = ["BYTES_PER_VOXEL", "Sampler"]
+
+BYTES_PER_VOXEL = 88
+_SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
+_PAIRS = 34  # projections with their adjoints that the classical reconstruction takes, with its normalisers
+_DOUBTED = 0.5  # share of the prior, below which TV foresees unseen tilts better
+
+
+class Sampler:
+    """The state of a run, and its steps.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    box : Box
+    job : Job
+    walk : Walk
+        The sample that is being made.
+    """
+
+    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk) -> None:
+        self.series, self.box, self.job, self.walk = series, box, job, walk
+        self.trust = None if job.params.safeguard else Trust()
+        # Views are aligned in a sample that does not count: the others then all start from the same geometry.
+        self.sample = -1 if job.params.align != "off" else 0
+        self.index = 0
+        self.given = walk.evidence.problem.projector.geometry
+        self.expected = torch.zeros_like(walk.x)  # sum of the estimates of every step
+        self.estimates = 0
+        self.mean = torch.zeros_like(walk.x)  # of finished samples
+        self.squares = torch.zeros_like(walk.x)
+
+    # ------------------------------------------------------------------------------------------------ begin
+    @classmethod
+    def begun(
+        cls, series: TiltSeries, box: Box, problem: Problem, job: Job[Any], restored: dict[str, Any] | None
+    ) -> Sampler:
+        """Make the classical reconstruction, choose the prior, and go on from a checkpoint where there is one."""
+        from splatom.nets.temdiff import scale_of
+
+        p = job.params
+        began = time.perf_counter()
+        start = classical(problem)
+        pair = (time.perf_counter() - began) / _PAIRS
+        scale = scale_of(start)
+        evidence = Evidence.of(problem, scale)
+        condition = condition_of(problem, start / scale)
+        found = [
+            Prior(net.to(job.device), name, card, condition, p.patch, p.overlap, job.check)
+            for name, net, card in candidates(p.prior, p.variant, p.weights)
+        ]
+        prior, doubts = chosen(found, evidence, job, restored)
+        doubts += misfits(prior, problem.projector.geometry)
+        if doubts:
+            job.note(warning="; ".join(doubts))
+        job.note(plan=_plan(p, prior, pair, evidence))
+        self = cls(series, box, job, Walk(evidence, prior))
+        if restored is not None:
+            self._take(restored)
+        return self
+
+    # ------------------------------------------------------------------------------------------------ run
+    def run(self) -> None:
+        """Make the samples that are left, step by step."""
+        walk = self.walk
+        while self.sample < self.job.params.samples:
+            if self.trust is None and self.sample >= 0:
+                self.trust = self._judged()
+            p = self.job.params
+            levels = schedule(p.steps, HIGHEST, LOWEST)
+            walk.step(p, levels, self.index, self._noise)
+            if self.sample < 0 and self.index >= _SETTLED * len(levels):
+                self._align()
+            if self.sample >= 0:
+                self.expected = self.expected + walk.estimate
+                self.estimates += 1
+            self.index += 1
+            if self.index == len(levels):
+                self._count()
+            self._tick(len(levels))
+
+    def _judged(self) -> Trust:
+        """Find how far the prior is to be trusted, with the views where they have been found to be."""
+        prior, p = self.walk.prior, self.job.params
+        trust = Trust.found(
+            self.walk.evidence.problem, lambda within: quick_sample(within, prior, p, self.job.seed)
+        )
+        self.job.note(trust=round(trust.share, 3))
+        if trust.share < _DOUBTED:
+            said = self.job.notes.get("warning")
+            doubt = (
+                f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the result: "
+                "the prior may not fit the specimen, or not at this voxel size"
+            )
+            self.job.note(warning=f"{said}; {doubt}" if said else doubt)
+        return trust
+
+    def _noise(self, index: int) -> Tensor:
+        return noise_of(self.walk.x, self.job.seed, self.sample + 1, index)
+
+    def _align(self) -> None:
+        evidence, turns = self.walk.evidence, self.job.params.align == "shifts-tilts"
+        moved = realigned(evidence.problem, evidence.data, evidence.precision(), self.walk.estimate, turns)
+        self.walk.evidence = replace(evidence, problem=moved)
+
+    def _count(self) -> None:
+        """Take the finished sample into mean and spread (B. Welford, Technometrics 4, 419, 1962)."""
+        self.sample, self.index = self.sample + 1, 0
+        if self.sample == 0:
+            self._rehearsed()
+            return
+        off = self.walk.estimate - self.mean
+        self.mean = self.mean + off / self.sample
+        self.squares = self.squares + off * (self.walk.estimate - self.mean)
+
+    def _rehearsed(self) -> None:
+        """Start afresh from the geometry that was found."""
+        walk, problem = self.walk, self.walk.evidence.problem
+        walk.prior = replace(walk.prior, condition=condition_of(problem, classical(problem) / walk.evidence.scale))
+        moved = problem.projector.geometry.shifts - self.given.shifts
+        self.job.note(
+            shifts_found=[[round(float(v), 3) for v in one] for one in moved],
+            shifts_rms=round(float(np.sqrt((moved**2).mean())), 4),
+        )
+
+    def _tick(self, steps: int) -> None:
+        p, evidence = self.job.params, self.walk.evidence
+        extra = int(p.align != "off")
+        done, total = (self.sample + extra) * steps + self.index, (p.samples + extra) * steps
+        found = evidence.problem.r_factors(self.walk.left * evidence.scale)
+        self.job.figures["r_per_tilt"] = found["r_per_tilt"]
+        figures = {"r": found["r"]}
+        free = evidence.problem.r_free(self.walk.estimate * evidence.scale)
+        if free is not None:
+            figures["r_free"] = free
+        self.job.tick(done, total, self._preview, figures=figures, state=self._state)
+
+    def _preview(self) -> Volume:
+        return preview(self.walk.estimate * self.walk.evidence.scale, self.box, self.series)
+
+    # ------------------------------------------------------------------------------------------------ state
+    _OWN, _WALKS = ("expected", "mean", "squares"), ("x", "estimate", "left")
+
+    def _state(self) -> dict[str, Any]:
+        walk = self.walk
+        geometry = walk.evidence.problem.projector.geometry
+        arrays = {k: getattr(self, k) for k in self._OWN} | {k: getattr(walk, k) for k in self._WALKS}
+        arrays |= {"factors": walk.evidence.factors, "classical": walk.prior.condition[0]}
+        if self.trust is not None and self.trust.steady is not None:
+            arrays["steady"] = self.trust.steady
+        return {
+            **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
+            "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "estimates": self.estimates,
+            "prior": walk.prior.name, "weight": walk.weight, "share": -1.0 if self.trust is None else self.trust.share,
+        }  # fmt: skip
+
+    def _take(self, state: dict[str, Any]) -> None:
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.array(state[name])).to(self.job.device)
+
+        walk = self.walk
+        if state["share"] >= 0:
+            self.trust = Trust(float(state["share"]), tensor("steady") if "steady" in state else None)
+        for name in self._OWN:
+            setattr(self, name, tensor(name))
+        for name in self._WALKS:
+            setattr(walk, name, tensor(name))
+        self.sample, self.index, self.estimates = (int(state[k]) for k in ("sample", "index", "estimates"))
+        walk.weight = float(state["weight"])
+        geometry = type(self.given)(np.array(state["rotations"]), np.array(state["shifts"]))
+        problem = at(walk.evidence.problem, geometry)
+        walk.evidence = replace(walk.evidence, problem=problem, factors=tensor("factors"))
+        walk.prior = replace(walk.prior, condition=condition_of(problem, tensor("classical")))
+
+    # ------------------------------------------------------------------------------------------------ end
+    def result(self) -> tuple[Volume, Volume]:
+        """Return the volume with its spread, and the share of each voxel that is not in the data.
+
+        The clean estimate of every step is what the volume is expected to be, given what is known at its noise level:
+        the mean of them all has less of the samples' chance in it than the mean of the last ones.
+        """
+        walk, evidence = self.walk, self.walk.evidence
+        problem, scale = evidence.problem, evidence.scale
+        best, variance = walk.estimate, None
+        if self.sample > 0:
+            best = self.expected / self.estimates
+        if self.sample > 1:
+            variance = spread(self.squares, self.sample).square()
+        share = torch.ones_like(best)
+        with self.job.keeping_partial():
+            if self.sample > 0:
+                best, _ = walk.pull(best, self.job.params.strength, self.job.params.pulls, LAST_ROUNDS)
+                best, variance = self._steadied(best, variance)
+            self.job.figures.update(problem.r_factors(problem.data - problem.forward(best * scale)))
+            free = problem.r_free(best * scale)
+            if free is not None:
+                self.job.figures["r_free"] = free
+            share, overall = decided_by_prior(problem, evidence.precision(), best)
+            self.job.figures["prior_share"] = overall
+        std = None if variance is None else variance.sqrt() * scale
+        return self._volume(best * scale, std), self._volume(share)
+
+    def _steadied(self, best: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Give TV its part: a truth that is as likely as the samples lies off the blend by that much more."""
+        if self.trust is None or self.trust.steady is None:
+            return best, variance
+        off = (1 - self.trust.share) * (self.trust.steady / self.walk.evidence.scale - best)
+        return best + off, None if variance is None else variance + off.square()
+
+    def _volume(self, data: Tensor, std: Tensor | None = None) -> Volume:
+        def cut(values: Tensor) -> NDArray[np.float32]:
+            return np.ascontiguousarray(self.box.crop(values).cpu().numpy())
+
+        deviation = None if std is None else cut(std)
+        return Volume(cut(data), self.series.pixel_size, std=deviation, provenance=self.series.provenance)
+
+
+def _plan(params: Any, prior: Prior, pair: float, evidence: Evidence) -> str:
+    """Say what is to come, from the seconds that a projection and its adjoint take and those of one patch."""
+    shape = tuple(prior.condition.shape[1:])
+    patches = count(shape, params.patch, params.overlap)
+    evaluations = params.steps * (params.samples + (params.align != "off"))
+    seconds = evaluations * (prior.seconds() + (params.pulls + 2) * pair)
+    used = (BYTES_PER_VOXEL * int(np.prod(shape)) + 24 * evidence.data.numel()) / 2**30
+    return (
+        f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
+        f"{used:.1f} GiB of memory"
+    )
