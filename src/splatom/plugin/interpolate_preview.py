@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PreviewPage"]
 
 _SLOW = 8.0  # seconds
+_QUICK = {"passes": 60}  # where none are given: enough to see what comes, at a sixth of the time
 _TOLD = ("smoothing",)  # notes of what the held-out tilts chose, which further previews need not ask again
 _DECIDES = ("variant", "weights", "passes", "share", *_TOLD)  # parameters that this, and the time it takes, depend on
 _RUNNER = "splatom.plugin.interpolate_part:predict"
@@ -86,7 +87,7 @@ class PreviewPage(QWidget):
         self.choice.setMinimumContentsLength(7)
         self.live.setChecked(True)
         self.live.setToolTip("Predict anew whenever a parameter or the tilt changes")
-        self.button.setToolTip("Predict this tilt with the parameters above, as the run would")
+        self.button.setToolTip("Predict this tilt with the parameters above; the run makes more passes if none are given")
         self.status = QLabel()
         self.status.setMinimumWidth(50)
         self.pictures = Neighbourhood()
@@ -216,7 +217,7 @@ class PreviewPage(QWidget):
             self._failed(str(exc))
             return
         key = (id(series), self._panel.method, *(getattr(params, name, None) for name in _DECIDES))
-        params = only(params, (angle,), self._found.get(key))
+        params = only(params, (angle,), {**_QUICK, **self._found.get(key, {})})
         self.status.setText("")
         self._slow.start()
         part, first = strip(series, self._centre(), affordable(self._rates.get(key), series.shape[1]))
