@@ -87,7 +87,7 @@ class PreviewPage(QWidget):
         self.choice.setMinimumContentsLength(7)
         self.live.setChecked(True)
         self.live.setToolTip("Predict anew whenever a parameter or the tilt changes")
-        self.button.setToolTip("Predict this tilt with the parameters above; the run makes more passes if none are given")
+        self.button.setToolTip("Predict this tilt with the parameters above, by fewer passes where none are set")
         self.status = QLabel()
         self.status.setMinimumWidth(50)
         self.pictures = Neighbourhood()
