@@ -70,7 +70,7 @@ class Trust:
         plain = pair.blend(place.t)
         shares = np.array(self.mix[1:], np.float32)
         if not 0 < place.t < 1:
-            shares = shares / shares.sum() if shares.sum() > 0 else np.eye(len(shares), dtype=np.float32)[-1]
+            shares = shares / shares.sum() if shares.sum() > 0 else np.eye(len(shares), dtype=np.float32)[0]
         out = plain.copy()
         for share, image in zip(shares, predicted, strict=True):
             out += share * (with_total(image, plain) - plain)
@@ -85,8 +85,8 @@ def found_trust(
 
     Every second angle is predicted from the others, on the rows with the most contrast: by each weight of the total
     variation, and of each with the mix that fits the truth best (least squares). The weight whose mix comes nearest is
-    the answer; the middle one and all predictors alike where fewer than five angles cannot tell. All this is seen at
-    twice the gap, which favours whatever knows the geometry: linear's error is reckoned down to the gap itself.
+    the answer; the middle one and the first predictor alone where fewer than five angles cannot tell. All this is seen
+    at twice the gap, which favours whatever knows the geometry: linear's error is reckoned down to the gap itself.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def found_trust(
         How many there are.
     """
     given = None if share is None else (1 - share, *(0.0,) * (predictors - 1), share)
-    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, given or _alike(predictors))
+    usual = Trust(SMOOTHINGS[1] if smoothing is None else smoothing, given or _first(predictors))
     if smoothing is not None and share is not None:
         return usual
     question = _Question.of(series)
@@ -133,8 +133,9 @@ def found_trust(
     return Trust(best, mix)
 
 
-def _alike(predictors: int) -> tuple[float, ...]:
-    return (0.0, *(1 / predictors,) * predictors)
+def _first(predictors: int) -> tuple[float, ...]:
+    """Mix of the first predictor alone: a network whose worth nothing can tell is left out."""
+    return (0.0, 1.0, *(0.0,) * (predictors - 1))
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class _Question:
         error, mix = least_mix(np.asarray(products))
         if self.sparse.groups().max() < _TELL - 1:
             # So few tilts reconstruct much worse than twice as many will.
-            mix = tuple((m + u) / 2 for m, u in zip(mix, _alike(len(mix) - 1), strict=True))
+            mix = tuple((m + u) / 2 for m, u in zip(mix, _first(len(mix) - 1), strict=True))
         return error, mix
 
 
