@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer specimens and ranges, smaller volumes")
     parser.add_argument("--size", type=int, help="voxels a side of the simulated volumes")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "splatom-benchmarks")
-    parser.add_argument("--shared", type=Path, default=Path("/work/shared/data"))
+    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--biological", type=Path, help="weights")
     parser.add_argument("--materials", type=Path, help="weights")
     parser.add_argument("--samples", type=int, default=4)

@@ -68,7 +68,6 @@ class Prior:
             raise JobError("the prior gave values that are not finite: its weights do not suit these data")
         return out
 
-
     def _seen(self, given: Tensor, sigma: float) -> Tensor:
         """Show the network one patch, (3, z, y, x)."""
         from splatom.methods.denoise._network import interruptible
