@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -193,22 +193,18 @@ class _Question:
 
         A prediction that knows the geometry gains less from narrower gaps than linear does; see _FALLS_LESS.
         """
-        products: NDArray[np.float64] | float = 0.0
-        pixels = 0.0
-        for k, place in enumerate(self.places):
-            plain = neighbours(self.sparse, place).blend(place.t)
-            found = [with_total(image, plain) for image in predicted(k, place)]
-            for i in self.truths[k]:
-                truth = self.part.projections[i]
-                seen = np.ones(truth.shape, bool) if self.part.mask is None else self.part.mask[i]
-                flat = np.stack([((truth - image) * seen).ravel() for image in (plain, *found)]).astype(np.float64)
+        products, pixels = np.zeros(()), 0
+        for k, place, plain, truths in _compared(self.part, self.sparse, self.places, self.truths):
+            images = np.stack([plain, *(with_total(image, plain) for image in predicted(k, place))])
+            for truth, seen in truths:
+                flat = (truth[seen] - images[:, seen]).astype(np.float64)
                 products = products + flat @ flat.T
-                pixels += float(seen.sum())
+                pixels += flat.shape[1]
         # The noise of the truth is in all errors alike, and does not fall.
         own = self.noise * pixels
-        less = self.falls ** np.array([_FALLS, *[_FALLS_LESS] * (len(flat) - 1)])
+        less = self.falls ** np.array([_FALLS, *[_FALLS_LESS] * (len(products) - 1)])
         products = (products - own) * np.outer(less, less) + own
-        error, mix = least_mix(np.asarray(products))
+        error, mix = least_mix(products)
         if self.sparse.groups().max() < _TELL - 1:
             # So few tilts reconstruct much worse than twice as many will.
             mix = tuple((m + u) / 2 for m, u in zip(mix, _first(len(mix) - 1), strict=True))
@@ -249,13 +245,21 @@ def _linear_error(
     noise: float,
 ) -> float:  # fmt: skip
     """Return the squared error of linear beyond the truth's own noise of some variance."""
-    total = 0.0
-    for place, tilts in zip(places, truths, strict=True):
+    return sum(
+        float(np.square(truth[seen] - plain[seen]).sum(dtype=np.float64)) - noise * int(seen.sum())
+        for _, _, plain, found in _compared(part, sparse, places, truths)
+        for truth, seen in found
+    )
+
+
+def _compared(
+    part: TiltSeries, sparse: TiltSeries, places: tuple[Place, ...], truths: tuple[NDArray[np.int64], ...]
+) -> Iterator[tuple[int, Place, NDArray[np.float32], list[tuple[NDArray[np.float32], NDArray[np.bool_]]]]]:
+    """Yield each place's number, the place, what linear says there, and what was measured there with its mask."""
+    mask = np.ones(part.shape, bool) if part.mask is None else part.mask
+    for k, (place, tilts) in enumerate(zip(places, truths, strict=True)):
         plain = neighbours(sparse, place).blend(place.t)
-        for i in tilts:
-            seen = np.ones(plain.shape, bool) if part.mask is None else part.mask[i]
-            total += float(np.square((part.projections[i] - plain) * seen).sum(dtype=np.float64)) - noise * seen.sum()
-    return total
+        yield k, place, plain, [(part.projections[i], mask[i]) for i in tilts]
 
 
 def _noise(series: TiltSeries) -> float:
