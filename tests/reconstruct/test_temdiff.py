@@ -20,7 +20,8 @@ from splatom.methods.reconstruct._temdiff_align import realigned
 from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, pulled, spread
 from splatom.methods.reconstruct._temdiff_patches import count, in_patches
 from splatom.methods.reconstruct._temdiff_prior import schedule
-from splatom.methods.reconstruct._temdiff_trust import Trust, total_variation
+from splatom.methods.reconstruct._temdiff_trust import best_smoothing, trust
+from splatom.methods.reconstruct._temdiff_walk import classical
 from splatom.simulate import nanoparticle_on_support, tilt_series
 from splatom.weights import Card, build, save
 
@@ -335,12 +336,23 @@ def test_a_prior_that_foresees_worse_than_tv_gets_little_and_says_so(series, tmp
 def test_the_share_is_the_one_that_foresees_the_outermost_tilts_best(series, truth) -> None:
     problem = problem_of(series, non_negative=True)
     exact = torch.from_numpy(np.array(truth.data))
-    assert Trust.found(problem, lambda within: exact).share > 0.9
-    assert Trust.found(problem, lambda within: exact.flip(0) + 0.2).share < 0.2
-    half = Trust.found(problem, lambda within: 2 * exact - total_variation(within)).share
+    assert trust(problem, 1.0, lambda within, start: exact) > 0.9
+    assert trust(problem, 1.0, lambda within, start: exact.flip(0) + 0.2) < 0.2
+    half = trust(problem, 1.0, lambda within, start: 2 * exact - start)
     assert half == pytest.approx(0.5, abs=0.1)
     few = problem_of(series[::4], non_negative=True)
-    assert Trust.found(few, lambda within: exact).steady is None
+    assert trust(few, 1.0, lambda within, start: 0 * exact) == 1.0  # none can be spared
+
+
+def test_the_smoothing_is_chosen_by_the_data(truth) -> None:
+    doses = (30, 3000)
+    chosen = []
+    for dose in doses:
+        problem = problem_of(tilt_series(truth, np.arange(-40, 41, 4.0), dose=dose, seed=5), non_negative=True)
+        chosen.append(best_smoothing(problem))
+        exact = torch.from_numpy(np.array(truth.data))
+        errors = {w: float((classical(problem, w) - exact).norm()) for w in (0.4, 1.0, 2.5)}
+        assert errors[chosen[-1]] < 1.1 * min(errors.values())
 
 
 def test_what_is_unlike_all_training_is_said(series, weights, tmp_path) -> None:

@@ -25,7 +25,7 @@ def scale_of(classical: Tensor) -> float:
     Parameters
     ----------
     classical : Tensor (z, y, x)
-        The classical reconstruction (:func:`splatom.operators.subsets.reconstructed`), matter bright.
+        The classical reconstruction (:func:`splatom.operators.classical.reconstructed`), matter bright.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from splatom.operators.tv import PrimalDual, noise_level
+from splatom.operators.tv import PrimalDual, balance_of, noise_level
 from splatom.operators.voxel import VoxelProjector
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def reprojected(
     x = images.new_zeros(shape)
     solver = PrimalDual.of(
         forward, adjoint, images, images.new_ones(()), forward(torch.ones_like(x)), adjoint(torch.ones_like(images)),
-        float(np.ptp(geometry.tilt_degrees)), non_negative, tick,
+        balance_of(geometry), non_negative, tick,
     )  # fmt: skip
     ahead, p, q = x.clone(), torch.zeros_like(images), x.new_zeros((3, *shape))
     penalty = weight * noise_level(images) * len(images) ** 0.5

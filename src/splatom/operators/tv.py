@@ -17,9 +17,11 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from splatom.geometry import ViewGeometry
+
     Tick = Callable[[], None] | None
 
-__all__ = ["PrimalDual", "noise_level", "tv_dual_step", "tv_primal_step", "tv_value"]
+__all__ = ["PrimalDual", "balance_of", "noise_level", "tv_dual_step", "tv_primal_step", "tv_value"]
 
 # Balance of primal against dual steps: voxel values are small against ray sums. On simulated particles at 47 noisy and
 # at 15 tilts, 10 to 30 came nearest to the optimum in 50 to 200 passes; 1 and 300 were several times slower. Views
@@ -48,6 +50,11 @@ def noise_level(data: Tensor) -> float:
     return max(spread, 0.005 * float(high - low), 1e-12)
 
 
+def balance_of(geometry: ViewGeometry) -> float:
+    """Return the balance of primal against dual steps that suits a range of tilts, from an empty volume."""
+    return _BALANCE if float(np.ptp(geometry.tilt_degrees)) > _NARROW else _NARROW_BALANCE
+
+
 @dataclass(frozen=True, eq=False)
 class PrimalDual:
     """Passes towards the minimum of ½ Σ w (A x − y)² + λ TV(x).
@@ -71,7 +78,7 @@ class PrimalDual:
     @classmethod
     def of(
         cls, forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], data: Tensor, weights: Tensor,
-        lengths: Tensor, sums: Tensor, span: float, non_negative: bool, tick: Tick = None,
+        lengths: Tensor, sums: Tensor, balance: float, non_negative: bool, tick: Tick = None,
     ) -> PrimalDual:  # fmt: skip
         """Choose the steps.
 
@@ -85,14 +92,13 @@ class PrimalDual:
             A 1, the length of each ray.
         sums : Tensor, broadcast to the volume's shape
             Aᵀ 1, how often each voxel is met.
-        span : float
-            Degrees from the first tilt to the last.
+        balance : float
+            Of primal against dual steps (:func:`balance_of`).
         non_negative : bool
         tick : callable, optional
             Called now and then within a pass; what it raises ends it.
         """
-        # In units in which a voxel is about 1 the dual variables are alike; see _BALANCE.
-        balance = _BALANCE if span > _NARROW else _NARROW_BALANCE
+        # In units in which a voxel is about 1 the dual variables are alike.
         dual = balance / lengths.clamp_min(1.0)
         ray_mean = float(lengths.mean())
         primal = 1 / (balance * (sums + 6.0 / ray_mean))
@@ -170,9 +176,7 @@ def tv_primal_step(
     if q.device.type == "cpu":
         from splatom.operators import _cpu_tv
 
-        _cpu_tv.primal(
-            x.numpy(), ahead.numpy(), back.numpy(), q.numpy(), step.expand_as(x).numpy(), non_negative, tick
-        )
+        _cpu_tv.primal(x.numpy(), ahead.numpy(), back.numpy(), q.numpy(), step.expand_as(x).numpy(), non_negative, tick)
         return
     new = x - step * (back - _divergence(q))
     if non_negative:

@@ -21,11 +21,11 @@ __all__ = ["FIT", "prior_loss", "stream", "validation"]
 # Boxes (z, y, x) that are reconstructed, and patches that are learnt from; any patch fits in any box.
 _BOXES = ((64, 40, 64), (80, 36, 80), (96, 32, 96), (64, 32, 112))
 _PATCHES = ((48, 24, 48), (64, 16, 48), (40, 24, 56), (40, 32, 40))
-_NEW = 8  # steps between two new specimens: reconstructing takes a second
-_KEPT = 48  # specimens to draw from
+_NEW = 12  # steps between two new specimens: reconstructing takes a second or two
+_KEPT = 64  # specimens to draw from
 _FIRST = 16  # specimens before the first step
 _BATCH = 2  # patches
-_DROPPED = 0.2  # share of the patches of which the network is told no reconstruction
+_DROPPED = 0.1  # share of the patches of which the network is told no reconstruction
 _HELD_OUT = 2**32  # seeds of the validation's specimens; training's are below
 _FLOOR = 0.02  # of the weighted error: what is better already is left alone
 FIT = {"half_range_degree": HALF_RANGE_DEGREE, "deviation": (0.1, 1.2)}  # of the scaled volumes
@@ -114,12 +114,12 @@ def _exam(truth: Tensor, sigma: Tensor, noise: Tensor, condition: Tensor) -> tup
 
 
 def _levels(count: int, rng: np.random.Generator) -> Array:
-    """Draw noise levels: log-normal, and a third from 2 on, where sampling starts and all is left to be decided."""
+    """Draw noise levels: log-normal, and half from 2 on, where sampling starts and all is left to be decided."""
     from splatom.nets.temdiff import SIGMA_MAX, SIGMA_MIN
 
     middle = np.exp(rng.normal(-1.0, 1.3, count))
     high = np.exp(rng.uniform(np.log(2.0), np.log(SIGMA_MAX), count))
-    levels = np.where(rng.random(count) < 1 / 3, high, middle)
+    levels = np.where(rng.random(count) < 1 / 2, high, middle)
     return np.clip(levels, SIGMA_MIN, SIGMA_MAX).astype(np.float32)
 
 

@@ -23,6 +23,7 @@ Kind = Literal["biological", "materials"]
 KINDS: tuple[Kind, ...] = ("biological", "materials")
 HALF_RANGE_DEGREE = (3.0, 80.0)
 _MOST_TILTS = 61
+_SMOOTHING = (0.3, 4.0)  # weights of the reconstruction's total variation
 _OWN = 0.75  # share of the specimens that are cut from the user's volumes, where there are some
 _LEAST = 16  # voxels a side of a user's volume
 
@@ -262,12 +263,11 @@ def pair(
 
     from splatom.geometry import ViewGeometry
     from splatom.nets.temdiff import scale_of
-    from splatom.operators.subsets import reconstructed
+    from splatom.operators.classical import reconstructed
 
     given = measured(kind, size, rng, half_range=half_range, own=own)
-    classical = reconstructed(
-        torch.from_numpy(given.images), ViewGeometry.single_axis(given.angles), given.density.shape
-    )
+    geometry, weight = ViewGeometry.single_axis(given.angles), float(np.exp(rng.uniform(*np.log(_SMOOTHING))))
+    classical = reconstructed(torch.from_numpy(given.images), geometry, given.density.shape, weight=weight)
     scale = scale_of(classical)
     field = slice(given.beside, given.beside + size[2])
     return Pair(

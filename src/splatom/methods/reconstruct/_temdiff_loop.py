@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,13 @@ import numpy as np
 import torch
 
 from splatom.data import TiltSeries, Volume
-from splatom.methods.reconstruct._memory import duration
 from splatom.methods.reconstruct._problem import Box, Problem, preview
 from splatom.methods.reconstruct._temdiff_align import at, realigned
 from splatom.methods.reconstruct._temdiff_choice import chosen, misfits
 from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, spread
-from splatom.methods.reconstruct._temdiff_patches import count
+from splatom.methods.reconstruct._temdiff_plan import planned
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
-from splatom.methods.reconstruct._temdiff_trust import Trust
+from splatom.methods.reconstruct._temdiff_trust import USUAL_SMOOTHING, best_smoothing, trust
 from splatom.methods.reconstruct._temdiff_walk import (
     HIGHEST,
     LAST_ROUNDS,
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
 
     from splatom.jobs.job import Job
 
-__all__ = ["BYTES_PER_VOXEL", "Sampler"]
+__all__ = ["Sampler"]
 
-BYTES_PER_VOXEL = 88
 _SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
-_PAIRS = 34  # projections with their adjoints that the classical reconstruction takes, with its normalisers
 _DOUBTED = 0.5  # share of the prior, below which TV foresees unseen tilts better
 
 
@@ -53,11 +49,13 @@ class Sampler:
     job : Job
     walk : Walk
         The sample that is being made.
+    smoothing : float
+        Weight of the total variation in the classical reconstruction.
     """
 
-    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk) -> None:
-        self.series, self.box, self.job, self.walk = series, box, job, walk
-        self.trust = None if job.params.safeguard else Trust()
+    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, smoothing: float) -> None:
+        self.series, self.box, self.job, self.walk, self.smoothing = series, box, job, walk, smoothing
+        self.trust = None if job.params.safeguard else 1.0  # the prior's share in the result
         # Views are aligned in a sample that does not count: the others then all start from the same geometry.
         self.sample = -1 if job.params.align != "off" else 0
         self.index = 0
@@ -76,22 +74,25 @@ class Sampler:
         from splatom.nets.temdiff import scale_of
 
         p = job.params
-        began = time.perf_counter()
-        start = classical(problem)
-        pair = (time.perf_counter() - began) / _PAIRS
+        unknown = torch.stack([problem.zeros()] * 2)
+        found = [
+            Prior(net.to(job.device), name, card, unknown, p.patch, p.overlap, job.check)
+            for name, net, card in candidates(p.prior, p.variant, p.weights)
+        ]
+        job.note(plan=planned(p, found[0], problem))
+        if restored is not None:
+            smoothing = float(restored["smoothing"])
+        else:
+            smoothing = best_smoothing(problem) if p.safeguard else USUAL_SMOOTHING
+        start = classical(problem, smoothing)
         scale = scale_of(start)
         evidence = Evidence.of(problem, scale)
         condition = condition_of(problem, start / scale)
-        found = [
-            Prior(net.to(job.device), name, card, condition, p.patch, p.overlap, job.check)
-            for name, net, card in candidates(p.prior, p.variant, p.weights)
-        ]
-        prior, doubts = chosen(found, evidence, job, restored)
+        prior, doubts = chosen([replace(one, condition=condition) for one in found], evidence, job, restored)
         doubts += misfits(prior, problem.projector.geometry)
         if doubts:
             job.note(warning="; ".join(doubts))
-        job.note(plan=_plan(p, prior, pair, evidence))
-        self = cls(series, box, job, Walk(evidence, prior))
+        self = cls(series, box, job, Walk(evidence, prior), smoothing)
         if restored is not None:
             self._take(restored)
         return self
@@ -116,21 +117,22 @@ class Sampler:
                 self._count()
             self._tick(len(levels))
 
-    def _judged(self) -> Trust:
+    def _judged(self) -> float:
         """Find how far the prior is to be trusted, with the views where they have been found to be."""
         prior, p = self.walk.prior, self.job.params
-        trust = Trust.found(
-            self.walk.evidence.problem, lambda within: quick_sample(within, prior, p, self.job.seed)
-        )
-        self.job.note(trust=round(trust.share, 3))
-        if trust.share < _DOUBTED:
+        share = trust(
+            self.walk.evidence.problem, self.smoothing,
+            lambda within, start: quick_sample(within, start, prior, p, self.job.seed),
+        )  # fmt: skip
+        self.job.note(trust=round(share, 3))
+        if share < _DOUBTED:
             said = self.job.notes.get("warning")
             doubt = (
-                f"TV foresees unseen tilts better than the prior does and gets {1 - trust.share:.2f} of the result: "
+                f"TV foresees unseen tilts better than the prior does and gets {1 - share:.2f} of the result: "
                 "the prior may not fit the specimen, or not at this voxel size"
             )
             self.job.note(warning=f"{said}; {doubt}" if said else doubt)
-        return trust
+        return share
 
     def _noise(self, index: int) -> Tensor:
         return noise_of(self.walk.x, self.job.seed, self.sample + 1, index)
@@ -153,12 +155,15 @@ class Sampler:
     def _rehearsed(self) -> None:
         """Start afresh from the geometry that was found."""
         walk, problem = self.walk, self.walk.evidence.problem
-        walk.prior = replace(walk.prior, condition=condition_of(problem, classical(problem) / walk.evidence.scale))
+        walk.prior = replace(walk.prior, condition=self._shown(problem))
         moved = problem.projector.geometry.shifts - self.given.shifts
         self.job.note(
             shifts_found=[[round(float(v), 3) for v in one] for one in moved],
             shifts_rms=round(float(np.sqrt((moved**2).mean())), 4),
         )
+
+    def _shown(self, problem: Problem) -> Tensor:
+        return condition_of(problem, classical(problem, self.smoothing) / self.walk.evidence.scale)
 
     def _tick(self, steps: int) -> None:
         p, evidence = self.job.params, self.walk.evidence
@@ -183,12 +188,11 @@ class Sampler:
         geometry = walk.evidence.problem.projector.geometry
         arrays = {k: getattr(self, k) for k in self._OWN} | {k: getattr(walk, k) for k in self._WALKS}
         arrays |= {"factors": walk.evidence.factors, "classical": walk.prior.condition[0]}
-        if self.trust is not None and self.trust.steady is not None:
-            arrays["steady"] = self.trust.steady
         return {
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
             "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "estimates": self.estimates,
-            "prior": walk.prior.name, "weight": walk.weight, "share": -1.0 if self.trust is None else self.trust.share,
+            "prior": walk.prior.name, "weight": walk.weight, "share": -1.0 if self.trust is None else self.trust,
+            "smoothing": self.smoothing,
         }  # fmt: skip
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -197,7 +201,7 @@ class Sampler:
 
         walk = self.walk
         if state["share"] >= 0:
-            self.trust = Trust(float(state["share"]), tensor("steady") if "steady" in state else None)
+            self.trust = float(state["share"])
         for name in self._OWN:
             setattr(self, name, tensor(name))
         for name in self._WALKS:
@@ -239,9 +243,8 @@ class Sampler:
 
     def _steadied(self, best: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Give TV its part: a truth that is as likely as the samples lies off the blend by that much more."""
-        if self.trust is None or self.trust.steady is None:
-            return best, variance
-        off = (1 - self.trust.share) * (self.trust.steady / self.walk.evidence.scale - best)
+        share = 1.0 if self.trust is None else self.trust
+        off = (1 - share) * (self.walk.prior.condition[0] - best)
         return best + off, None if variance is None else variance + off.square()
 
     def _volume(self, data: Tensor, std: Tensor | None = None) -> Volume:
@@ -250,16 +253,3 @@ class Sampler:
 
         deviation = None if std is None else cut(std)
         return Volume(cut(data), self.series.pixel_size, std=deviation, provenance=self.series.provenance)
-
-
-def _plan(params: Any, prior: Prior, pair: float, evidence: Evidence) -> str:
-    """Say what is to come, from the seconds that a projection and its adjoint take and those of one patch."""
-    shape = tuple(prior.condition.shape[1:])
-    patches = count(shape, params.patch, params.overlap)
-    evaluations = params.steps * (params.samples + (params.align != "off"))
-    seconds = evaluations * (prior.seconds() + (params.pulls + 2) * pair)
-    used = (BYTES_PER_VOXEL * int(np.prod(shape)) + 24 * evidence.data.numel()) / 2**30
-    return (
-        f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "
-        f"{used:.1f} GiB of memory"
-    )

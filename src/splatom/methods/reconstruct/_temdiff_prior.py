@@ -22,6 +22,7 @@ __all__ = ["KINDS", "Prior", "candidates", "schedule"]
 
 Kind = Literal["biological", "materials"]
 _THINNEST = 8  # voxels that the network takes
+_AXES = (2, 3, 4)
 KINDS: tuple[Kind, ...] = ("biological", "materials")
 
 
@@ -69,15 +70,20 @@ class Prior:
         return out
 
     def _seen(self, given: Tensor, sigma: float) -> Tensor:
-        """Show the network one patch, (3, z, y, x)."""
+        """Show the network one patch, (3, z, y, x), and its mirror image; returns the mean of both answers.
+
+        It has learnt from mirrored specimens as much. Two at once take PyTorch less time on a CPU than one alone.
+        """
         from splatom.methods.denoise._network import interruptible
 
         with torch.no_grad(), interruptible(self.net, self.check):
             size = given.shape[1:]
             thin = [n for side in reversed(size) for n in (0, max(0, _THINNEST - side))]
             given = torch.nn.functional.pad(given[None], thin, mode="replicate")
-            out: Tensor = self.net(given[:, :1], given.new_full((1,), sigma), given[:, 1:])
-        return out[0, 0, : size[0], : size[1], : size[2]].float()
+            given = torch.cat([given, given.flip(_AXES)])
+            out: Tensor = self.net(given[:, :1], given.new_full((2,), sigma), given[:, 1:])
+            mean = (out[:1] + out[1:].flip(_AXES)) / 2
+        return mean[0, 0, : size[0], : size[1], : size[2]].float()
 
     def seconds(self) -> float:
         """Time one patch, and return what a whole evaluation takes by that."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from splatom.methods.reconstruct._problem import Problem
     from splatom.methods.reconstruct._temdiff_prior import Prior
 
-__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "Walk", "classical", "condition_of", "noise_of", "quick_sample"]
+__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "QUICK", "Walk", "classical", "condition_of", "noise_of", "quick_sample"]
 
 HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
 LAST_ROUNDS = 3  # of iterations towards the data at the end
-_QUICK = 6  # steps of a sample that only tells how good the prior is
+QUICK = 6  # steps of a sample that only tells how good the prior is
 
 
 class Walk:
@@ -76,9 +76,7 @@ class Walk:
         """
         evidence, problem = self.evidence, self.evidence.problem
         self.weight = strength / evidence.misfit(evidence.data - problem.forward(clean))
-        return pulled(
-            problem, evidence.data, evidence.precision(left), clean, self.weight, iterations, rounds
-        )
+        return pulled(problem, evidence.data, evidence.precision(left), clean, self.weight, iterations, rounds)
 
 
 def noise_of(like: Tensor, *seed: int) -> Tensor:
@@ -88,24 +86,14 @@ def noise_of(like: Tensor, *seed: int) -> Tensor:
     return torch.randn(like.shape, generator=generator).to(like.device)
 
 
-def classical(problem: Problem) -> Tensor:
-    """Return the quick reconstruction that the network is shown, (z, y, x).
+def classical(problem: Problem, smoothing: float, passes: int | None = None) -> Tensor:
+    """Return the classical reconstruction that the network is shown, (z, y, x), by a weight of total variation."""
+    from splatom.operators.classical import PASSES, reconstructed
 
-    It knows no weights: what was not measured is first taken from a reconstruction of the rest and zeros.
-    """
-    from splatom.operators.subsets import reconstructed
-
-    def made(data: Tensor) -> Tensor:
-        return reconstructed(
-            data, problem.projector.geometry, problem.projector.volume_shape, non_negative=problem.non_negative,
-            tick=problem.check,
-        )  # fmt: skip
-
-    seen = problem.weights > 0
-    if bool(seen.all()):
-        return made(problem.data)
-    known = torch.where(seen, problem.data, 0.0)
-    return made(torch.where(seen, known, problem.forward(made(known))))
+    return reconstructed(
+        problem.data, problem.projector.geometry, problem.projector.volume_shape, weight=smoothing,
+        weights=problem.weights, non_negative=problem.non_negative, passes=passes or PASSES, tick=problem.check,
+    )  # fmt: skip
 
 
 def condition_of(problem: Problem, start: Tensor) -> Tensor:
@@ -114,17 +102,16 @@ def condition_of(problem: Problem, start: Tensor) -> Tensor:
     return torch.stack([start, torch.full_like(start, reach)])
 
 
-def quick_sample(problem: Problem, prior: Prior, params: Any, seed: int) -> Tensor:
-    """Return what a short walk comes to, (z, y, x), in the unit of the data."""
+def quick_sample(problem: Problem, start: Tensor, prior: Prior, params: Any, seed: int) -> Tensor:
+    """Return what a short walk from a classical reconstruction comes to, (z, y, x), in the unit of the data."""
     from splatom.nets.temdiff import scale_of
 
-    start = classical(problem)
     scale = scale_of(start)
     walk = Walk(Evidence.of(problem, scale), replace(prior, condition=condition_of(problem, start / scale)))
-    levels = schedule(_QUICK, HIGHEST, LOWEST)
+    levels = schedule(QUICK, HIGHEST, LOWEST)
     total = torch.zeros_like(start)
-    for index in range(_QUICK):
+    for index in range(QUICK):
         walk.step(params, levels, index, lambda k: noise_of(start, seed, 1 << 20, k))
         total += walk.estimate
-    mean, _ = walk.pull(total / _QUICK, params.strength, params.pulls, LAST_ROUNDS)
+    mean, _ = walk.pull(total / QUICK, params.strength, params.pulls, LAST_ROUNDS)
     return mean * scale

@@ -99,7 +99,8 @@ def fit(series: TiltSeries, job: Job[TemdiffParams]) -> tuple[Volume, Volume]:
     """Reconstruct; returns the volume with its spread, and the share of each voxel that the prior decided."""
     from splatom.methods.reconstruct._memory import slabs
     from splatom.methods.reconstruct._problem import choose_box, make_problem, prepared_series
-    from splatom.methods.reconstruct._temdiff_loop import BYTES_PER_VOXEL, Sampler
+    from splatom.methods.reconstruct._temdiff_loop import Sampler
+    from splatom.methods.reconstruct._temdiff_plan import BYTES_PER_VOXEL
 
     params, restored = job.params, job.restore()
     if params.hold_out and not series.held_out.any():

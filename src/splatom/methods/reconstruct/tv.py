@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from splatom.data import TiltSeries, Volume, option
 from splatom.methods.reconstruct._driver import Pass, reconstruct
 from splatom.methods.reconstruct._problem import IterativeParams, Problem
@@ -42,7 +40,7 @@ def run(series: TiltSeries, job: Job[TvParams]) -> Volume:
 def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
     import torch
 
-    from splatom.operators.tv import PrimalDual, noise_level
+    from splatom.operators.tv import PrimalDual, balance_of, noise_level
 
     sigma = noise_level(problem.measured_data)
     scale = sigma * float(problem.weights.amax(dim=(1, 2)).sum()) ** 0.5  # √n; an interpolated tilt counts as it weighs
@@ -50,9 +48,9 @@ def _iterate(problem: Problem, job: Job[Any], done: int) -> Iterator[Pass]:
     thin = problem.one_slice()
     lengths = thin.forward(torch.ones_like(thin.zeros()))
     sums = thin.adjoint(torch.ones_like(thin.data))
-    span = float(np.ptp(problem.projector.geometry.tilt_degrees))
+    balance = balance_of(problem.projector.geometry)
     solver = PrimalDual.of(
-        problem.forward, problem.adjoint, problem.data, problem.weights, lengths, sums, span, problem.non_negative,
+        problem.forward, problem.adjoint, problem.data, problem.weights, lengths, sums, balance, problem.non_negative,
         problem.check,
     )  # fmt: skip
     x = problem.start("x", problem.zeros)
