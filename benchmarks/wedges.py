@@ -3,8 +3,8 @@
     python benchmarks/wedges.py [PART ...] [--quick] [--size N] [--cache FOLDER] [--biological FILE] [--materials FILE]
 
 PART is among: simulated (volumes that no prior has seen, ±4° to ±60°, with and without misalignment, the right prior
-and the wrong one, spread), needle (a real series cut to ±20° and scored on the tilts beyond); both by default. The
-FILEs are weights in place of those that ship. TV is run over a grid of weights, and its best is taken, which no user
+and the wrong one, spread), needle (a real series cut to ±20° and scored on the tilts beyond), calibration (the
+constants that depend on the weights, from specimens of training's kind); the first two by default. The FILEs are weights in place of those that ship. TV is run over a grid of weights, and its best is taken, which no user
 could know. Slice-wise 2-D diffusion, to which the paper compares, is not here: no weights of any can be had.
 """
 
@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from _interpolate_needle import needle_of
+from _wedges_calibration import calibration
 from _wedges_specimens import SPECIMENS, made
 from splatom.data import TiltSeries, Volume
 from splatom.evaluate import fsc, psnr, reprojection_report, rmse, ssim
@@ -168,7 +169,10 @@ def needle(bench: Bench) -> None:
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parts = {"simulated": simulated, "needle": needle}
+    parts = {
+        "simulated": simulated, "needle": needle,
+        "calibration": lambda bench: calibration(bench.weights, 1 if bench.quick else 3),
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--quick", action="store_true", help="fewer specimens and ranges, smaller volumes")
@@ -188,7 +192,7 @@ def main() -> None:
         {"biological": args.biological, "materials": args.materials},
         {"samples": args.samples, "steps": args.steps},
     )  # fmt: skip
-    for part in args.parts or parts:
+    for part in args.parts or ("simulated", "needle"):
         parts[part](bench)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PASSES", "reconstructed"]
 
-PASSES = 200  # of total variation; the networks that are told the result learn from as many
+PASSES = 400  # of total variation: narrow ranges of tilts take long to fill
 _SUBSETS = 4  # of tilts: a pass over each of them does as much as four over all
 _ROUNDS, _LAST = 20, 5  # passes over subsets, and over all tilts, which the subsets do not agree on to the last
 _BALANCE = 6.0  # primal against dual steps: from SIRT, better than more over narrow and wide ranges of tilts alike

@@ -27,10 +27,12 @@ _FIRST = 16  # specimens before the first step
 _BATCH = 2  # patches
 _DROPPED = 0.1  # share of the patches of which the network is told no reconstruction
 _HELD_OUT = 2**32  # seeds of the validation's specimens; training's are below
-_FLOOR = 0.02  # of the weighted error: what is better already is left alone
+_FLOOR = 0.002  # of the weighted error: what is better already is left alone
 FIT = {"half_range_degree": HALF_RANGE_DEGREE, "deviation": (0.1, 1.2)}  # of the scaled volumes
 
-Inputs = tuple["Tensor", "Tensor", "Tensor"]
+_REFINED = 0.5  # share of the batches in which the network is shown its own estimate
+
+Inputs = tuple["Tensor", ...]
 
 
 def prior_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -46,7 +48,7 @@ def prior_loss(output: Tensor, target: Tensor) -> Tensor:
     Notes
     -----
     The logarithm is ours: each patch counts alike, whether it is a dim one that is mostly empty or a crowded one, and
-    so do wide wedges and narrow ones. Below a fiftieth, where the noise is all but gone, nothing more is asked.
+    so do wide wedges and narrow ones. Below a five-hundredth, where the noise is all but gone, nothing more is asked.
     """
     truth, weight = target[:, :1], target[:, 1:]
     return ((weight * (output - truth).square()).mean((1, 2, 3, 4)) + _FLOOR).log().mean()
@@ -82,6 +84,8 @@ class _Stream:
     def __call__(self, index: int) -> tuple[Inputs, Tensor]:
         import torch
 
+        from splatom.nets.temdiff import ROUNDS
+
         rng = np.random.default_rng([self.seed, 2**31, index])
         newest = index // _NEW + _FIRST - 1
         known = range(max(newest + 1 - _KEPT, 0), newest + 1)
@@ -94,7 +98,8 @@ class _Stream:
         condition[torch.from_numpy(rng.random(len(drawn)) < _DROPPED)] = 0
         sigma = torch.from_numpy(_levels(len(drawn), rng))
         noise = torch.from_numpy(rng.standard_normal(truth.shape, dtype=np.float32))
-        return _exam(truth, sigma, noise, condition)
+        rounds = int(rng.integers(1, ROUNDS + 1)) if rng.random() < _REFINED else 0
+        return _exam(truth, sigma, noise, condition, rounds)
 
     def _pair(self, number: int) -> Pair:
         if number not in self._made:
@@ -103,14 +108,15 @@ class _Stream:
         return self._made[number]
 
 
-def _exam(truth: Tensor, sigma: Tensor, noise: Tensor, condition: Tensor) -> tuple[Inputs, Tensor]:
+def _exam(truth: Tensor, sigma: Tensor, noise: Tensor, condition: Tensor, rounds: int = 0) -> tuple[Inputs, Tensor]:
     import torch
 
     from splatom.nets.temdiff import SIGMA_DATA
 
     level = sigma[:, None, None, None, None]
     weight = (level.square() + SIGMA_DATA**2) / (level * SIGMA_DATA).square()
-    return (truth + level * noise, sigma, condition), torch.cat([truth, weight.expand_as(truth)], dim=1)
+    asked = torch.full((len(truth),), rounds)
+    return (truth + level * noise, sigma, condition, asked), torch.cat([truth, weight.expand_as(truth)], dim=1)
 
 
 def _levels(count: int, rng: np.random.Generator) -> Array:
@@ -154,14 +160,15 @@ def validation(
 ) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function that scores a network on held-out specimens (other seeds than any training's).
 
-    Figures in dB (PSNR by the range of the true volume): of the condition, and what one evaluation from nothing but
-    noise gains over it, at each half range of tilts; over the condition blurred by the Gaussian that is best for each
-    volume (as only the truth can tell), mean of all; of noisy volumes and no condition, by noise level.
+    Figures in dB (PSNR by the range of the true volume), at each half range of tilts: of the condition, what one
+    evaluation from nothing but noise gains over it, and what it gains after three refinements; over the condition
+    blurred by the Gaussian that is best for each volume (as only the truth can tell), mean of all; of noisy volumes and
+    no condition, by noise level.
     """
     import torch
     from scipy import ndimage
 
-    from splatom.nets.temdiff import SIGMA_MAX
+    from splatom.nets.temdiff import ROUNDS, SIGMA_MAX
 
     rows: list[tuple[float, Pair]] = []
     for half in half_ranges:
@@ -178,22 +185,26 @@ def validation(
         device = next(net.parameters()).device
         draw = torch.Generator().manual_seed(0)
 
-        def estimate(x: Array, sigma: float, reach: float | None) -> Array:
+        def estimate(x: Array, sigma: float, reach: float | None, rounds: int = 0) -> Array:
             noisy = torch.from_numpy(x) + sigma * torch.randn(x.shape, generator=draw)
             told = None
             if reach is not None:
                 told = torch.from_numpy(np.stack([x, np.full_like(x, reach)]))[None].to(device)
-            out = net(noisy[None, None].to(device), torch.tensor([sigma], device=device), told)
+            out = net(noisy[None, None].to(device), torch.tensor([sigma], device=device), told, torch.tensor([rounds]))
             return np.asarray(out[0, 0].float().cpu().numpy())
 
         with torch.no_grad():
-            after = np.array([_psnr(estimate(p.classical, SIGMA_MAX, p.reach), p.truth) for _, p in rows])
+            after, refined = (
+                np.array([_psnr(estimate(p.classical, SIGMA_MAX, p.reach, n), p.truth) for _, p in rows])
+                for n in (0, ROUNDS)
+            )
             noisy = {
                 sigma: np.mean([_psnr(estimate(p.truth, sigma, None), p.truth) for _, p in rows[::repeats]])
                 for sigma in (0.1, 0.5, 2.0)
             }
         figures = {f"condition_{h:g}_degrees": float(before[of == h].mean()) for h in half_ranges}
         figures |= {f"gain_{h:g}_degrees": float((after - before)[of == h].mean()) for h in half_ranges}
+        figures |= {f"refined_{h:g}_degrees": float((refined - before)[of == h].mean()) for h in half_ranges}
         figures["gain_over_blurred"] = float((after - soft).mean())
         figures["least_gain_over_blurred"] = float((after - soft).min())
         return figures | {f"denoised_at_{sigma:g}": float(value) for sigma, value in noisy.items()}

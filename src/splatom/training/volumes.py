@@ -23,7 +23,8 @@ Kind = Literal["biological", "materials"]
 KINDS: tuple[Kind, ...] = ("biological", "materials")
 HALF_RANGE_DEGREE = (3.0, 80.0)
 _MOST_TILTS = 61
-_SMOOTHING = (0.3, 4.0)  # weights of the reconstruction's total variation
+_SMOOTHING = (0.2, 4.0)  # weights of the reconstruction's total variation
+_PASSES = (150, 400)  # of it; the sampler makes 400
 _OWN = 0.75  # share of the specimens that are cut from the user's volumes, where there are some
 _LEAST = 16  # voxels a side of a user's volume
 
@@ -266,8 +267,11 @@ def pair(
     from splatom.operators.classical import reconstructed
 
     given = measured(kind, size, rng, half_range=half_range, own=own)
-    geometry, weight = ViewGeometry.single_axis(given.angles), float(np.exp(rng.uniform(*np.log(_SMOOTHING))))
-    classical = reconstructed(torch.from_numpy(given.images), geometry, given.density.shape, weight=weight)
+    weight, passes = (float(np.exp(rng.uniform(*np.log(limits)))) for limits in (_SMOOTHING, _PASSES))
+    classical = reconstructed(
+        torch.from_numpy(given.images), ViewGeometry.single_axis(given.angles), given.density.shape, weight=weight,
+        passes=round(passes),
+    )  # fmt: skip
     scale = scale_of(classical)
     field = slice(given.beside, given.beside + size[2])
     return Pair(

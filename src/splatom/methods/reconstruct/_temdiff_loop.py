@@ -12,7 +12,7 @@ from splatom.data import TiltSeries, Volume
 from splatom.methods.reconstruct._problem import Box, Problem, preview
 from splatom.methods.reconstruct._temdiff_align import at, realigned
 from splatom.methods.reconstruct._temdiff_choice import chosen, misfits
-from splatom.methods.reconstruct._temdiff_data import Evidence, decided_by_prior, spread
+from splatom.methods.reconstruct._temdiff_data import Evidence, scattered, spread, undecided
 from splatom.methods.reconstruct._temdiff_plan import planned
 from splatom.methods.reconstruct._temdiff_prior import Prior, candidates, schedule
 from splatom.methods.reconstruct._temdiff_trust import USUAL_SMOOTHING, best_smoothing, trust
@@ -23,8 +23,9 @@ from splatom.methods.reconstruct._temdiff_walk import (
     Walk,
     classical,
     condition_of,
+    improved,
     noise_of,
-    quick_sample,
+    refined,
 )
 
 if TYPE_CHECKING:
@@ -55,13 +56,12 @@ class Sampler:
 
     def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, smoothing: float) -> None:
         self.series, self.box, self.job, self.walk, self.smoothing = series, box, job, walk, smoothing
-        self.trust = None if job.params.safeguard else 1.0  # the prior's share in the result
+        self.trust = 1.0  # the prior's share in the result
+        self.steady = walk.x  # what takes the rest
         # Views are aligned in a sample that does not count: the others then all start from the same geometry.
         self.sample = -1 if job.params.align != "off" else 0
         self.index = 0
         self.given = walk.evidence.problem.projector.geometry
-        self.expected = torch.zeros_like(walk.x)  # sum of the estimates of every step
-        self.estimates = 0
         self.mean = torch.zeros_like(walk.x)  # of finished samples
         self.squares = torch.zeros_like(walk.x)
 
@@ -88,7 +88,7 @@ class Sampler:
         scale = scale_of(start)
         evidence = Evidence.of(problem, scale)
         condition = condition_of(problem, start / scale)
-        prior, doubts = chosen([replace(one, condition=condition) for one in found], evidence, job, restored)
+        prior, doubts = chosen([replace(one, condition=condition) for one in found], job, restored)
         doubts += misfits(prior, problem.projector.geometry)
         if doubts:
             job.note(warning="; ".join(doubts))
@@ -100,30 +100,32 @@ class Sampler:
     # ------------------------------------------------------------------------------------------------ run
     def run(self) -> None:
         """Make the samples that are left, step by step."""
-        walk = self.walk
         while self.sample < self.job.params.samples:
-            if self.trust is None and self.sample >= 0:
-                self.trust = self._judged()
+            if self.sample == 0 and self.index == 0:
+                self._settled()
             p = self.job.params
             levels = schedule(p.steps, HIGHEST, LOWEST)
+            walk = self.walk
             walk.step(p, levels, self.index, self._noise)
             if self.sample < 0 and self.index >= _SETTLED * len(levels):
                 self._align()
-            if self.sample >= 0:
-                self.expected = self.expected + walk.estimate
-                self.estimates += 1
             self.index += 1
             if self.index == len(levels):
                 self._count()
             self._tick(len(levels))
 
-    def _judged(self) -> float:
-        """Find how far the prior is to be trusted, with the views where they have been found to be."""
-        prior, p = self.walk.prior, self.job.params
+    def _settled(self) -> None:
+        """Refine what the network is shown, with the views where they have been found to be; say what it is worth."""
+        p, prior = self.job.params, self.walk.prior
+        if p.safeguard:
+            self.trust = self._judged(prior)
+        self.walk = refined(self.walk, p)
+
+    def _judged(self, prior: Prior) -> float:
+        p = self.job.params
         share = trust(
-            self.walk.evidence.problem, self.smoothing,
-            lambda within, start: quick_sample(within, start, prior, p, self.job.seed),
-        )  # fmt: skip
+            self.walk.evidence.problem, self.smoothing, lambda within, start: improved(within, start, prior, p)
+        )
         self.job.note(trust=round(share, 3))
         if share < _DOUBTED:
             said = self.job.notes.get("warning")
@@ -155,15 +157,13 @@ class Sampler:
     def _rehearsed(self) -> None:
         """Start afresh from the geometry that was found."""
         walk, problem = self.walk, self.walk.evidence.problem
-        walk.prior = replace(walk.prior, condition=self._shown(problem))
+        self.steady = classical(problem, self.smoothing) / walk.evidence.scale
+        walk.prior = replace(walk.prior, condition=condition_of(problem, self.steady))
         moved = problem.projector.geometry.shifts - self.given.shifts
         self.job.note(
             shifts_found=[[round(float(v), 3) for v in one] for one in moved],
             shifts_rms=round(float(np.sqrt((moved**2).mean())), 4),
         )
-
-    def _shown(self, problem: Problem) -> Tensor:
-        return condition_of(problem, classical(problem, self.smoothing) / self.walk.evidence.scale)
 
     def _tick(self, steps: int) -> None:
         p, evidence = self.job.params, self.walk.evidence
@@ -181,17 +181,17 @@ class Sampler:
         return preview(self.walk.estimate * self.walk.evidence.scale, self.box, self.series)
 
     # ------------------------------------------------------------------------------------------------ state
-    _OWN, _WALKS = ("expected", "mean", "squares"), ("x", "estimate", "left")
+    _OWN, _WALKS = ("steady", "mean", "squares"), ("x", "estimate", "left")
 
     def _state(self) -> dict[str, Any]:
         walk = self.walk
         geometry = walk.evidence.problem.projector.geometry
         arrays = {k: getattr(self, k) for k in self._OWN} | {k: getattr(walk, k) for k in self._WALKS}
-        arrays |= {"factors": walk.evidence.factors, "classical": walk.prior.condition[0]}
+        arrays |= {"factors": walk.evidence.factors, "shown": walk.prior.condition[0]}
         return {
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
-            "shifts": geometry.shifts, "sample": self.sample, "index": self.index, "estimates": self.estimates,
-            "prior": walk.prior.name, "weight": walk.weight, "share": -1.0 if self.trust is None else self.trust,
+            "shifts": geometry.shifts, "sample": self.sample, "index": self.index,
+            "prior": walk.prior.name, "weight": walk.weight, "share": self.trust,
             "smoothing": self.smoothing,
         }  # fmt: skip
 
@@ -200,52 +200,41 @@ class Sampler:
             return torch.from_numpy(np.array(state[name])).to(self.job.device)
 
         walk = self.walk
-        if state["share"] >= 0:
-            self.trust = float(state["share"])
+        self.trust = float(state["share"])
         for name in self._OWN:
             setattr(self, name, tensor(name))
         for name in self._WALKS:
             setattr(walk, name, tensor(name))
-        self.sample, self.index, self.estimates = (int(state[k]) for k in ("sample", "index", "estimates"))
+        self.sample, self.index = int(state["sample"]), int(state["index"])
         walk.weight = float(state["weight"])
         geometry = type(self.given)(np.array(state["rotations"]), np.array(state["shifts"]))
         problem = at(walk.evidence.problem, geometry)
         walk.evidence = replace(walk.evidence, problem=problem, factors=tensor("factors"))
-        walk.prior = replace(walk.prior, condition=condition_of(problem, tensor("classical")))
+        walk.prior = replace(walk.prior, condition=condition_of(problem, tensor("shown")))
 
     # ------------------------------------------------------------------------------------------------ end
     def result(self) -> tuple[Volume, Volume]:
         """Return the volume with its spread, and the share of each voxel that is not in the data.
 
-        The clean estimate of every step is what the volume is expected to be, given what is known at its noise level:
-        the mean of them all has less of the samples' chance in it than the mean of the last ones.
+        The volume is the refined estimate, with TV's part: what is expected, which no sample is. It is a sample's
+        current estimate as long as none is finished.
         """
-        walk, evidence = self.walk, self.walk.evidence
+        walk, evidence, p = self.walk, self.walk.evidence, self.job.params
         problem, scale = evidence.problem, evidence.scale
-        best, variance = walk.estimate, None
-        if self.sample > 0:
-            best = self.expected / self.estimates
-        if self.sample > 1:
-            variance = spread(self.squares, self.sample).square()
-        share = torch.ones_like(best)
+        best, std, share = walk.estimate, None, torch.ones_like(walk.estimate)
         with self.job.keeping_partial():
             if self.sample > 0:
-                best, _ = walk.pull(best, self.job.params.strength, self.job.params.pulls, LAST_ROUNDS)
-                best, variance = self._steadied(best, variance)
+                best, _ = walk.pull(walk.prior.condition[0], p.strength, p.pulls, LAST_ROUNDS)
+                best = best + (1 - self.trust) * (self.steady - best)
             self.job.figures.update(problem.r_factors(problem.data - problem.forward(best * scale)))
             free = problem.r_free(best * scale)
             if free is not None:
                 self.job.figures["r_free"] = free
-            share, overall = decided_by_prior(problem, evidence.precision(), best)
+            open_, share, overall = undecided(problem, evidence.precision(), best)
             self.job.figures["prior_share"] = overall
-        std = None if variance is None else variance.sqrt() * scale
+            if self.sample > 1:
+                std = spread(scattered(self.squares, self.sample), best - self.steady, open_) * scale
         return self._volume(best * scale, std), self._volume(share)
-
-    def _steadied(self, best: Tensor, variance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Give TV its part: a truth that is as likely as the samples lies off the blend by that much more."""
-        share = 1.0 if self.trust is None else self.trust
-        off = (1 - share) * (self.walk.prior.condition[0] - best)
-        return best + off, None if variance is None else variance + off.square()
 
     def _volume(self, data: Tensor, std: Tensor | None = None) -> Volume:
         def cut(values: Tensor) -> NDArray[np.float32]:

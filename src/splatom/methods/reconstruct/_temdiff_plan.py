@@ -11,7 +11,7 @@ import torch
 from splatom.methods.reconstruct._memory import duration
 from splatom.methods.reconstruct._temdiff_patches import count
 from splatom.methods.reconstruct._temdiff_trust import ROUGH, SMOOTHINGS
-from splatom.methods.reconstruct._temdiff_walk import QUICK
+from splatom.methods.reconstruct._temdiff_walk import rounds_for
 from splatom.operators.classical import PASSES
 
 if TYPE_CHECKING:
@@ -30,12 +30,13 @@ def planned(params: Any, prior: Prior, problem: Problem) -> str:
     patches = count(shape, params.patch, params.overlap)
     walks = params.samples + (params.align != "off")
     evaluations = walks * params.steps
-    pairs, quick = (PASSES + _SIRT) * (1 + (params.align != "off")), 0
+    refining = rounds_for(problem.projector.geometry)
+    pairs = (PASSES + _SIRT) * (1 + (params.align != "off"))
     if params.safeguard:
         pairs += len(SMOOTHINGS) * (ROUGH + _SIRT) + PASSES + _SIRT
-        quick = QUICK
+        refining *= 2
     pull = params.pulls + 2
-    seconds = (evaluations + quick) * (prior.seconds() + pull * (pair := _pair_seconds(problem))) + pairs * pair
+    seconds = (evaluations + refining) * (prior.seconds() + pull * (pair := _pair_seconds(problem))) + pairs * pair
     used = (BYTES_PER_VOXEL * int(np.prod(shape)) + 24 * problem.data.numel()) / 2**30
     return (
         f"{evaluations} evaluations of {patches} patch{'es' * (patches > 1)}: about {duration(seconds)}, "

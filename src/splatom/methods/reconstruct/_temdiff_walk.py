@@ -9,21 +9,33 @@ import numpy as np
 import torch
 
 from splatom.methods.reconstruct._temdiff_data import Evidence, pulled
-from splatom.methods.reconstruct._temdiff_prior import schedule
+from splatom.nets.temdiff import SIGMA_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from splatom.geometry import ViewGeometry
     from splatom.methods.reconstruct._problem import Problem
     from splatom.methods.reconstruct._temdiff_prior import Prior
 
-__all__ = ["HIGHEST", "LAST_ROUNDS", "LOWEST", "QUICK", "Walk", "classical", "condition_of", "noise_of", "quick_sample"]
+__all__ = [
+    "HIGHEST",
+    "LAST_ROUNDS",
+    "LOWEST",
+    "Walk",
+    "classical",
+    "condition_of",
+    "improved",
+    "noise_of",
+    "refined",
+    "rounds_for",
+]
 
 HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
+_ONCE, _MOST_ROUNDS = 60.0, 6  # half range in degrees for which one evaluation is enough; rounds at most
 LAST_ROUNDS = 3  # of iterations towards the data at the end
-QUICK = 6  # steps of a sample that only tells how good the prior is
 
 
 class Walk:
@@ -102,16 +114,28 @@ def condition_of(problem: Problem, start: Tensor) -> Tensor:
     return torch.stack([start, torch.full_like(start, reach)])
 
 
-def quick_sample(problem: Problem, start: Tensor, prior: Prior, params: Any, seed: int) -> Tensor:
-    """Return what a short walk from a classical reconstruction comes to, (z, y, x), in the unit of the data."""
+def refined(walk: Walk, params: Any) -> Walk:
+    """Return the walk with the network's own estimate, pulled to the data, in the place of what it is shown.
+
+    The network has learnt to correct what it has made itself (:meth:`splatom.nets.temdiff.TemDiff.refined`).
+    """
+    shown = walk.prior.condition
+    for _ in range(rounds_for(walk.evidence.problem.projector.geometry)):
+        estimate = replace(walk.prior, condition=shown)(shown[0], SIGMA_MAX)
+        better, _ = walk.pull(estimate, params.strength, params.pulls, LAST_ROUNDS)
+        shown = torch.stack([better, shown[1]])
+    return Walk(walk.evidence, replace(walk.prior, condition=shown))
+
+
+def rounds_for(geometry: ViewGeometry) -> int:
+    """Return how often an estimate is refined: the less was measured, the less of the error one evaluation mends."""
+    return int(np.clip(round(_ONCE / max(float(np.ptp(geometry.tilt_degrees)) / 2, 1e-3)), 1, _MOST_ROUNDS))
+
+
+def improved(problem: Problem, start: Tensor, prior: Prior, params: Any) -> Tensor:
+    """Return what the prior makes of a classical reconstruction, both (z, y, x) in the unit of the data."""
     from splatom.nets.temdiff import scale_of
 
     scale = scale_of(start)
-    walk = Walk(Evidence.of(problem, scale), replace(prior, condition=condition_of(problem, start / scale)))
-    levels = schedule(QUICK, HIGHEST, LOWEST)
-    total = torch.zeros_like(start)
-    for index in range(QUICK):
-        walk.step(params, levels, index, lambda k: noise_of(start, seed, 1 << 20, k))
-        total += walk.estimate
-    mean, _ = walk.pull(total / QUICK, params.strength, params.pulls, LAST_ROUNDS)
-    return mean * scale
+    shown = replace(prior, condition=condition_of(problem, start / scale))
+    return refined(Walk(Evidence.of(problem, scale), shown), params).prior.condition[0] * scale

@@ -20,7 +20,9 @@ class TemdiffParams(ReconstructParams):
     A 3-D network that was trained to take noise off volumes is asked for its clean estimate again and again while the
     noise falls; at every step the estimate is pulled to the measured tilts, min ‖W^½(A x − y)‖² + λ‖x − x̂₀‖², by
     conjugate gradients with our own projector, and noise of the next level is put on (DDIM). W is one over the variance
-    of every pixel, re-estimated as it goes. Several samples give a mean, which is the result, and a spread. After
+    of every pixel, re-estimated as it goes. Ours: before that, the network's estimate, pulled to the data, is shown to
+    it again, up to six times where little was measured; this is the result, and the samples about it tell the spread.
+    Total variation gets its share where it foresees tilts better that were kept aside. After
     TEMDiff (arXiv 2510.06516), of which only the abstract was at hand: this is our reading, from published parts: T.
     Karras et al. (2022), J. Song et al. (DDIM, 2021), J. Liu et al. (DOLCE, 2023), H. Chung et al. (DDS, 2024). **What
     the tilts do not show, the prior invents**: look at the spread, and at what another prior makes of it.
@@ -32,7 +34,7 @@ class TemdiffParams(ReconstructParams):
     )
     steps: int = option(20, "Steps", "Evaluations of the network for each sample.", ge=1, le=1000)
     samples: int = option(
-        3, "Samples", "Their mean is the result, their disagreement the spread; one gives no spread.", ge=1, le=64
+        3, "Samples", "What else the volume may be; their disagreement enters the spread, one gives none.", ge=1, le=64
     )
     strength: float = option(
         1.0, "Strength", "Weight of the prior against the data; near 0 the data decide alone.", live=True, ge=0, le=100
