@@ -25,7 +25,7 @@ _ASIDE = 5.0  # degrees by which the middle of the tilts may lie off zero
 
 
 def chosen(found: list[Prior], job: Job[Any], restored: dict[str, Any] | None) -> tuple[Prior, list[str]]:
-    """Return the prior that is asked for, or that finds the data least surprising; and doubts about it.
+    """Return the prior that is asked for, or that finds the data least surprising; and doubts about its kind.
 
     A prior tells its own kind by how well it takes noise off it, shown nothing else (A. Li et al., "Your Diffusion
     Model is Secretly a Zero-Shot Classifier", ICCV 2023). How well the estimates project to the tilts tells less:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Sampler"]
 
 _SETTLED = 0.3  # of the first sample's steps, before which nothing is aligned
+_OF_ANOTHER_KIND = 0.5  # share at most of a prior, where another one knows the data better
 _DOUBTED = 0.5  # share of the prior, below which TV foresees unseen tilts better
 
 
@@ -52,10 +53,15 @@ class Sampler:
         The sample that is being made.
     smoothing : float
         Weight of the total variation in the classical reconstruction.
+    most : float
+        Share that the prior may have in the result, where it is safeguarded.
     """
 
-    def __init__(self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, smoothing: float) -> None:
-        self.series, self.box, self.job, self.walk, self.smoothing = series, box, job, walk, smoothing
+    def __init__(
+        self, series: TiltSeries, box: Box, job: Job[Any], walk: Walk, smoothing: float, most: float
+    ) -> None:
+        self.series, self.box, self.job, self.walk = series, box, job, walk
+        self.smoothing, self.most = smoothing, most
         self.trust = 1.0  # the prior's share in the result
         self.steady = walk.x  # what takes the rest
         # Views are aligned in a sample that does not count: the others then all start from the same geometry.
@@ -89,10 +95,11 @@ class Sampler:
         evidence = Evidence.of(problem, scale)
         condition = condition_of(problem, start / scale)
         prior, doubts = chosen([replace(one, condition=condition) for one in found], job, restored)
+        most = _OF_ANOTHER_KIND if doubts else 1.0
         doubts += misfits(prior, problem.projector.geometry)
         if doubts:
             job.note(warning="; ".join(doubts))
-        self = cls(series, box, job, Walk(evidence, prior), smoothing)
+        self = cls(series, box, job, Walk(evidence, prior), smoothing, most)
         if restored is not None:
             self._take(restored)
         return self
@@ -126,12 +133,13 @@ class Sampler:
         share = trust(
             self.walk.evidence.problem, self.smoothing, lambda within, start: improved(within, start, prior, p)
         )
+        share = min(share, self.most)
         self.job.note(trust=round(share, 3))
         if share < _DOUBTED:
             said = self.job.notes.get("warning")
             doubt = (
-                f"TV foresees unseen tilts better than the prior does and gets {1 - share:.2f} of the result: "
-                "the prior may not fit the specimen, or not at this voxel size"
+                f"TV foresees unseen tilts better than the prior does and gets {1 - share:.2f} of the result: usual "
+                "over a wide range of tilts, else the prior may not fit the specimen, or not at this voxel size"
             )
             self.job.note(warning=f"{said}; {doubt}" if said else doubt)
         return share
@@ -192,7 +200,7 @@ class Sampler:
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
             "shifts": geometry.shifts, "sample": self.sample, "index": self.index,
             "prior": walk.prior.name, "weight": walk.weight, "share": self.trust,
-            "smoothing": self.smoothing,
+            "smoothing": self.smoothing, "most": self.most,
         }  # fmt: skip
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -200,7 +208,7 @@ class Sampler:
             return torch.from_numpy(np.array(state[name])).to(self.job.device)
 
         walk = self.walk
-        self.trust = float(state["share"])
+        self.trust, self.most = float(state["share"]), float(state["most"])
         for name in self._OWN:
             setattr(self, name, tensor(name))
         for name in self._WALKS:
