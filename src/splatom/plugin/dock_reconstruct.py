@@ -25,6 +25,7 @@ from splatom.jobs import JobError, Task
 from splatom.methods import find
 from splatom.plugin.interpolate_use import SyntheticTick
 from splatom.plugin.layers import from_layer, info
+from splatom.plugin.overlay_ticks import OverlayTicks
 from splatom.plugin.runner import MethodPanel
 from splatom.plugin.session import Run, session_of
 from splatom.plugin.settings import preferences
@@ -62,6 +63,7 @@ class ReconstructDock(QWidget):
             "(3-D TV couples slices: a binned copy tells more of it)."
         )
         self.rows.setToolTip("Three image rows, separated by commas")
+        self.overlays = OverlayTicks(self.session.viewer)
         self.estimate = QLabel("Time and memory: not estimated yet")
         self.estimate.setWordWrap(True)
         rows = QFormLayout()
@@ -79,6 +81,7 @@ class ReconstructDock(QWidget):
         inner = QVBoxLayout(body)
         inner.addWidget(self.series_label)
         inner.addWidget(self.panel)
+        inner.addWidget(self.overlays)
         inner.addLayout(self._actions())
         inner.addStretch(1)
         scroll = QScrollArea()
@@ -103,9 +106,10 @@ class ReconstructDock(QWidget):
         self.panel.method_changed.connect(self._offer_synthetic)
         s = self.session
         s.attach(self, (s.active_series_changed, self._series_changed), (s.run_started, self._started))
-        s.attach(self, (s.run_ended, self._ended))
+        s.attach(self, (s.run_updated, self._updated), (s.run_ended, self._ended))
         self._extent_changed()
         self._series_changed()
+        self.overlays.refresh()
         s.warm_up()
 
     def _actions(self) -> QGridLayout:
@@ -224,9 +228,16 @@ class ReconstructDock(QWidget):
         elif run.group == "reconstruct" and self.extent.currentIndex() != 1:
             self._look_along("z")
 
+    def _updated(self, run: Run) -> None:
+        """Where a method plans its run itself, that is better known than the estimate."""
+        if run is self.panel.run and run.snapshot is not None and "plan" in run.snapshot.notes:
+            self.estimate.setText(f"Takes {run.snapshot.notes['plan']}")
+
     def _ended(self, run: Run) -> None:
         if run.group == "reconstruct":
             self._plan_soon()
+            if run.layers:
+                self.overlays.choose(run.layers[0])
 
     def _look_along(self, axis: str) -> None:
         """Show the planes of a trial (x, z) or those of a volume (x, y)."""
