@@ -46,7 +46,7 @@ def doubting(group: str, name: str, data: Any, job: Any) -> Volume:
         while True:
             job.check()
     job.note(warning="the prior may not fit the specimen")
-    job.attach("decided by the prior", blocks().with_(data=0.3 * blocks().data, std=None), "0 is data", highest=1.0)
+    job.attach("decided by the prior", blocks().with_(data=0.3 * blocks().data, std=None), "who decided", highest=1.0)
     return blocks()
 
 
@@ -71,6 +71,10 @@ def test_a_plan_is_shown_before_the_first_step(dock: Any, qtbot: Any) -> None:
     assert run.active
     assert run.snapshot.total == 0
     assert dock.panel.status.text() == "starting"
+    run.handle.stop()
+    qtbot.waitUntil(lambda: not run.active, timeout=20_000)
+    dock._plan()  # what comes after a run, a while later: the method's own plan is better than an estimate
+    assert dock.estimate.text() == "Takes 3 rounds: about 4 s"
 
 
 def test_a_warning_stays_until_the_next_run(dock: Any, qtbot: Any) -> None:
@@ -111,7 +115,7 @@ def test_overlays_are_hidden_layers_that_say_what_they_show(window: Any, dock: A
     assert [x.name for x in run.layers] == [f"sirt 1 (stopped){end}" for end in ends]
     assert (volume.visible, spread.visible, decided.visible) == (True, False, False)
     assert info(spread)["means"].startswith("Spread of the samples, not a standard error; orange from 0 to 0.")
-    assert info(decided)["means"] == "0 is data; cyan from 0 to 1."
+    assert info(decided)["means"] == "Who decided; cyan from 0 to 1."
     assert tuple(decided.contrast_limits) == (0, 1)
     assert spread.contrast_limits[1] == pytest.approx(0.2, rel=0.02)
     assert tuple(spread.scale) == tuple(volume.scale)

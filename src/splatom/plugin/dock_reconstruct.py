@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from splatom.data import Provenance, TiltSeries
+from splatom.data import MethodParams, Provenance, TiltSeries
 from splatom.jobs import JobError, Task
 from splatom.methods import find
 from splatom.plugin.interpolate_use import SyntheticTick
@@ -189,7 +189,7 @@ class ReconstructDock(QWidget):
         except ValueError as exc:
             self.estimate.setText(str(exc))
             return
-        key = (id(series), self.panel.method, self.device.currentText(), params)
+        key = self._key(self.panel.method, params)
         if self._planned == key:
             return
         self._drop_plan()
@@ -202,6 +202,10 @@ class ReconstructDock(QWidget):
         )  # fmt: skip
         self.estimate.setText("Time and memory: being estimated")
         self._asking.start(100)
+
+    def _key(self, method: str, params: MethodParams) -> tuple[Any, ...]:
+        """Return what an estimate is for."""
+        return id(self.session.series), method, self.device.currentText(), params
 
     def _take_plan(self) -> None:
         outcome = self._planning.outcome if self._planning is not None else None
@@ -231,6 +235,7 @@ class ReconstructDock(QWidget):
     def _updated(self, run: Run) -> None:
         """Where a method plans its run itself, that is better known than the estimate."""
         if run is self.panel.run and run.snapshot is not None and "plan" in run.snapshot.notes:
+            self._planned = self._key(run.method, run.params)
             self.estimate.setText(f"Takes {run.snapshot.notes['plan']}")
 
     def _ended(self, run: Run) -> None:

@@ -57,7 +57,7 @@ class OverlayTicks(QWidget):
         self.ticks, self.words = {}, {}
         for layer in self._layers:
             title, means = info(layer)["overlay"], info(layer)["means"]
-            tick, words = self.ticks[title], self.words[title] = QCheckBox(f"Show {title}"), QLabel(means)
+            tick, words = self.ticks[title], self.words[title] = QCheckBox(f"Overlay: {title}"), QLabel(means)
             tick.setToolTip(f"<p>Lay '{layer.name}' over the volume. {means}</p>")
             tick.toggled.connect(lambda on, layer=layer: setattr(layer, "visible", on))
             words.setWordWrap(True)

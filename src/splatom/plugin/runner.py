@@ -279,5 +279,5 @@ class MethodPanel(QWidget):
 def figures(values: Any) -> str:
     """Return the numbers among some figures in words, with a separator before them."""
     names = {"r": "R", "r_free": "R-free"}
-    found = [f"{names.get(k, k)} {v:.4g}" for k, v in values.items() if isinstance(v, int | float)]
+    found = [f"{names.get(k, k.replace('_', ' '))} {v:.4g}" for k, v in values.items() if isinstance(v, int | float)]
     return (" · " + " · ".join(found)) if found else ""
