@@ -1,7 +1,7 @@
 """Makes the pictures of the docs: ``make screenshots`` (or under xvfb-run).
 
-With ``atoms``, ``denoise`` or ``interpolate``, only those. The pictures of denoising show real images, which lie beside
-the checkout.
+With ``atoms``, ``denoise``, ``interpolate`` or ``wedges``, only those. The pictures of denoising show real images,
+which lie beside the checkout.
 """
 
 from __future__ import annotations
@@ -196,12 +196,39 @@ def interpolate(studio: Studio) -> None:
     studio.shoot("interpolate_tv")
 
 
+def wedges(studio: Studio) -> None:
+    """Show TEMDiff on its way, how sure it is, what the prior decided, and its warning of a prior that does not fit."""
+    from splatom.simulate import nanoparticle_on_support, tilt_series
+
+    viewer, session = studio.viewer, studio.session
+    viewer.layers.clear()
+    truth = nanoparticle_on_support((64, 64, 64), 0.5, seed=3)
+    session.add(tilt_series(truth, np.arange(-20, 21, 2.0), dose=400, seed=5), "narrow nanoparticle")
+    dock = studio.dock("Reconstruct", 440)
+    run = studio.reconstruct("temdiff", lambda r: r.snapshot is not None and r.snapshot.step >= 14)
+    dock.panel.pause_button.click()
+    studio.shoot("wedges_running")
+    dock.panel.pause_button.click()
+    wait_for(lambda: not run.active, 1800)
+    session.series_layer.visible = False
+    viewer.dims.order = (0, 2, 1, 3)  # x and z: the wedge that was not measured lies in this plane
+    for name in ("spread", "decided by the prior"):
+        dock.overlays.ticks[name].setChecked(True)
+        studio.shoot(f"wedges_{name.split()[0]}")
+        dock.overlays.ticks[name].setChecked(False)
+    studio.reconstruct("temdiff", prior="biological", samples=1, steps=10)
+    if dock.panel.warning.isHidden():
+        print("TEMDiff had nothing to warn of: look for another series")
+    studio.shoot("wedges_warning")
+    viewer.dims.order = (0, 1, 2, 3)
+
+
 def main(only: str = "") -> int:
     IMAGES.mkdir(exist_ok=True)
     studio = Studio()
     viewer, session = studio.viewer, studio.session
     if only:
-        {"atoms": atoms, "denoise": denoise, "interpolate": interpolate}[only](studio)
+        {"atoms": atoms, "denoise": denoise, "interpolate": interpolate, "wedges": wedges}[only](studio)
         session.close()
         viewer.close()
         return 0
@@ -261,6 +288,7 @@ def main(only: str = "") -> int:
     atoms(studio)
     denoise(studio)
     interpolate(studio)
+    wedges(studio)
 
     # Alignment: the same specimen, with the shifts that a stage would leave.
     viewer.layers.clear()

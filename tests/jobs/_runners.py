@@ -58,3 +58,9 @@ def dwell(group, name, data, job):
         time.sleep(0.005)
         job.check()
     return data
+
+
+def beside(group, name, data, job):
+    """Hand over a second volume."""
+    job.attach("doubled", Volume(data.data + 2), "twice as much", highest=4.0)
+    return data

@@ -72,6 +72,12 @@ def test_a_finished_run_gives_its_result(executor) -> None:
     assert [s for s, _ in outcome.curves["loss"]] == list(range(1, 21))
 
 
+def test_what_is_handed_over_beside_the_result_arrives_with_it(executor) -> None:
+    extra = executor.submit(task("beside")).wait(60).extras["doubled"]
+    assert (extra.value.data == 2).all()
+    assert (extra.means, extra.highest) == ("twice as much", 4.0)
+
+
 def test_a_stop_keeps_the_partial_result(executor) -> None:
     run = executor.submit(task(iterations=10_000))
     seen = first_snapshot(run)
@@ -160,6 +166,19 @@ def test_a_mailbox_makes_no_snapshot_for_nobody() -> None:
     assert box.take() is None
     assert box.offer(make)
     assert len(made) == 2
+
+
+def test_notes_are_heard_before_the_first_step_and_give_way_to_it() -> None:
+    job = Job(CountParams())
+    job.note(plan="some steps")
+    shot = job.mailbox.take()
+    assert (shot.notes, shot.total) == ({"plan": "some steps"}, 0)
+    job.note(warning="beware")
+    job.tick(1, 9)
+    shot = job.mailbox.take()
+    assert (shot.step, shot.notes) == (1, {"plan": "some steps", "warning": "beware"})
+    job.note(later="at the next step")
+    assert job.mailbox.take() is None
 
 
 def test_a_replay_applies_changes_at_their_steps_and_stops_where_it_was_stopped() -> None:

@@ -95,7 +95,7 @@ def test_the_noise_in_a_batch_is_what_it_says(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(priors, "_BOXES", (SIZE,))
     monkeypatch.setattr(priors, "_PATCHES", ((24, 24, 24),))
     monkeypatch.setattr(priors, "_FIRST", 3)
-    (noisy, sigma, condition), target = stream("materials", 5, scale=4)(0)
+    (noisy, sigma, condition, _), target = stream("materials", 5, scale=4)(0)
     measured = (noisy - target[:, :1]).std(dim=(1, 2, 3, 4))
     torch.testing.assert_close(measured, sigma, rtol=0.03, atol=0)
     assert noisy.shape == (8, 1, 24, 24, 24) and condition.shape == (8, 2, 24, 24, 24)
@@ -131,7 +131,7 @@ def _balls(index: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
 def test_a_prior_learns_that_balls_are_round() -> None:
     torch.manual_seed(0)
     done = train(TemDiff(8, 2), _balls, prior_loss, Budget(steps=120, rate=4e-3), validate=lambda net: {}, every=1000)
-    (noisy, sigma, told), target = _balls(10**6)
+    (noisy, sigma, told, _), target = _balls(10**6)
     with torch.no_grad():
         out = done.net(noisy, sigma, told)
     before, after = ((guess - target[:, :1]).square().mean() for guess in (told[:, :1], out))

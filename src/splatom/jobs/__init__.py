@@ -3,11 +3,12 @@
 from splatom.jobs.checkpoint import CheckpointStore, fingerprint
 from splatom.jobs.errors import JobError, Stopped, explain
 from splatom.jobs.executors import Outcome, ProcessExecutor, RunningJob, Task, ThreadExecutor, perform, prepared
-from splatom.jobs.job import Job
+from splatom.jobs.job import Extra, Job
 from splatom.jobs.mailbox import Mailbox, Snapshot
 
 __all__ = [
     "CheckpointStore",
+    "Extra",
     "Job",
     "JobError",
     "Mailbox",

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from splatom.data import MethodParams, live_fields
 from splatom.jobs.checkpoint import CheckpointStore, fingerprint
 from splatom.jobs.errors import JobError, Stopped, explain
-from splatom.jobs.job import Job, changed
+from splatom.jobs.job import Extra, Job, changed
 from splatom.jobs.mailbox import Mailbox, Snapshot
 from splatom.jobs.transfer import Packed, pack, unpack
 
@@ -102,6 +102,7 @@ class Outcome:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     events: tuple[tuple[int, dict[str, Any]], ...] = ()
     seconds: float = 0.0
+    extras: dict[str, Extra] = field(default_factory=dict)
 
 
 def prepared(task: Task) -> Job[Any] | JobError:
@@ -126,7 +127,7 @@ def perform(task: Task, job: Job[Any]) -> Outcome:
         status, error = "failed", explain(exc, task.params, task.device)
         error.__cause__ = None if isinstance(exc, JobError) else exc
     return Outcome(
-        status, result, error, job.notes, job.figures, job.curves, tuple(job.events), job.seconds
+        status, result, error, job.notes, job.figures, job.curves, tuple(job.events), job.seconds, job.extras
     )
 
 

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from splatom.jobs.mailbox import Mailbox, Snapshot
 if TYPE_CHECKING:
     from splatom.jobs.checkpoint import CheckpointStore
 
-__all__ = ["Job", "changed"]
+__all__ = ["Extra", "Job", "changed"]
 
 P = TypeVar("P", bound=MethodParams)
 
@@ -41,6 +42,24 @@ def changed(params: P, fields: Mapping[str, Any]) -> P:
     except ValidationError as exc:
         first = exc.errors()[0]
         raise JobError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a method hands over beside its result.
+
+    Parameters
+    ----------
+    value : Volume, GaussianCloud or other value
+    means : str
+        What it shows, in words.
+    highest : float, optional
+        Upper end of its scale, which begins at 0; by default what its data reach.
+    """
+
+    value: Any
+    means: str = ""
+    highest: float | None = None
 
 
 class Job(Generic[P]):
@@ -83,6 +102,7 @@ class Job(Generic[P]):
         self.events: list[tuple[int, dict[str, Any]]] = []
         self.notes: dict[str, Any] = {}
         self.figures: dict[str, Any] = {}
+        self.extras: dict[str, Extra] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.step = 0
         self.total = 0
@@ -114,8 +134,17 @@ class Job(Generic[P]):
         return time.monotonic() - self._began - self._waited
 
     def note(self, **decisions: Any) -> None:
-        """Write down what was decided from the data; it goes into the report and the provenance."""
+        """Write down what was decided from the data; it goes into the report and the provenance.
+
+        Two are shown to the user at once: ``plan``, what is to come, and ``warning``, why to doubt the result.
+        """
         self.notes.update(decisions)
+        if not self.total:  # the first step, which would tell them, may be far off
+            self._offer(0, 0, None)
+
+    def attach(self, title: str, value: Any, means: str = "", highest: float | None = None) -> None:
+        """Hand over a value beside the result; the window shows a volume over that of the result (see Extra)."""
+        self.extras[title] = Extra(value, means, highest)
 
     def check(self) -> None:
         """Raise Stopped if a stop was asked for; wait here while paused. Cheap: call it per slab, block or tile."""
@@ -166,12 +195,7 @@ class Job(Generic[P]):
             self.figures.update(figures)
             for name, value in figures.items():
                 self.curves.setdefault(name, []).append((step, float(value)))
-        self.mailbox.offer(
-            lambda: Snapshot(
-                self.run_id, step, total, dict(self.figures), snapshot() if snapshot else None, self.seconds,
-                self._edits,
-            )
-        )
+        self._offer(step, total, snapshot)
         edits = self._apply(step)
         # The method has not heard of these edits yet: its state does not go with events that list them.
         due = self._checkpoints is not None and time.monotonic() - self._saved >= self._every
@@ -246,6 +270,14 @@ class Job(Generic[P]):
             self._pending.append({"edit": edit})
 
     # ---------------------------------------------------------------- inside
+    def _offer(self, step: int, total: int, snapshot: Callable[[], Any] | None) -> None:
+        self.mailbox.offer(
+            lambda: Snapshot(
+                self.run_id, step, total, dict(self.figures), snapshot() if snapshot else None, self.seconds,
+                self._edits, dict(self.notes),
+            )
+        )  # fmt: skip
+
     def _apply(self, step: int) -> tuple[dict[str, Any], ...]:
         with self._lock:
             due, self._pending = self._pending, []

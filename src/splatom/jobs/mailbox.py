@@ -27,6 +27,9 @@ class Snapshot:
     edits : int
         Edits that the method had been handed when this was made: a preview with fewer than were sent is older than
         the user's hand.
+    notes : dict
+        What was decided from the data so far. Notes made before the first step come in a snapshot of their own, of
+        0 steps in all.
     """
 
     run_id: str
@@ -36,10 +39,11 @@ class Snapshot:
     preview: Any = None
     seconds: float = 0.0
     edits: int = 0
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Mailbox:
-    """Latest-only: ``offer`` calls its function only if the last snapshot was taken."""
+    """Latest-only: ``offer`` calls its function only if the last snapshot was taken, or is of before the first step."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,8 +55,9 @@ class Mailbox:
         return self._content is None
 
     def offer(self, make: Callable[[], Snapshot]) -> bool:
-        """Put a snapshot in if the box is empty; ``make`` is not called otherwise."""
-        if self._content is not None:
+        """Put a snapshot in if the box is empty or has notes only; ``make`` is not called otherwise."""
+        content = self._content
+        if content is not None and content.total:
             return False
         snapshot = make()
         with self._lock:

@@ -114,10 +114,15 @@ def execute(group: str, name: str, data: Any, job: Job[Any]) -> Any:
         job.seed,
         job.stopped_at,
     )
-    if isinstance(result, TiltSeries | Volume | GaussianCloud | Atoms):
-        before = getattr(data, "provenance", result.provenance)
-        result = replace(result, provenance=replace(before.then(step), version=splatom.__version__))
-    return result
+
+    def recorded(value: Any) -> Any:
+        if not isinstance(value, TiltSeries | Volume | GaussianCloud | Atoms):
+            return value
+        before = getattr(data, "provenance", value.provenance)
+        return replace(value, provenance=replace(before.then(step), version=splatom.__version__))
+
+    job.extras.update({k: replace(extra, value=recorded(extra.value)) for k, extra in job.extras.items()})
+    return recorded(result)
 
 
 def run(

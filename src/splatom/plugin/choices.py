@@ -88,14 +88,16 @@ class LayerChoice(QComboBox):
     def refresh(self) -> None:
         """Read the viewer's layers again."""
         layers = [x for x in self._viewer.layers if self._accepts(x)]
-        fresh = [x for x in layers if x not in self._known]
-        for layer in fresh:
-            self._known.add(layer)
-            follow(layer.events.name, self.refresh)
+        results = [x for x in layers if not info(x).get("overlay")]  # what lies over a result is chosen by hand only
+        fresh = any(x not in self._known for x in results)
+        for layer in layers:
+            if layer not in self._known:
+                self._known.add(layer)
+                follow(layer.events.name, self.refresh)
         held = self._held() if self._held is not None else None
         chosen = next((x for x in layers if x is held), None)
         if chosen is None or (self._newest and fresh):
-            chosen = layers[-1] if layers else None
+            chosen = next(iter((results or layers)[-1:]), None)
         names = [x.name for x in layers]
         self.blockSignals(True)
         self.clear()

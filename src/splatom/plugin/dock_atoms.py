@@ -48,8 +48,8 @@ def takes_volume(method: str) -> bool:
 
 
 def _is_input(layer: Any) -> bool:
-    if info(layer).get("live"):
-        return False  # a preview
+    if info(layer).get("live") or info(layer).get("overlay"):
+        return False  # a preview, or what lies over a result
     return is_volume(layer) or isinstance(info(layer).get("value"), TiltSeries)
 
 

@@ -262,7 +262,7 @@ def _status(run: Run | None) -> str:
     if run is None:
         return "No run yet. Start one in the dock Reconstruct or Atoms; it shows here while it runs and after."
     words = [run.handle.status if run.active else run.outcome.status]
-    if run.active and run.snapshot is not None:
+    if run.active and run.snapshot is not None and run.snapshot.total:
         words.append(f"step {run.snapshot.step} of {run.snapshot.total}")
     seconds = run.outcome.seconds if run.outcome is not None else getattr(run.snapshot, "seconds", 0.0)
     if seconds:

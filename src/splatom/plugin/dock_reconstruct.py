@@ -20,11 +20,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from splatom.data import Provenance, TiltSeries
+from splatom.data import MethodParams, Provenance, TiltSeries
 from splatom.jobs import JobError, Task
 from splatom.methods import find
 from splatom.plugin.interpolate_use import SyntheticTick
 from splatom.plugin.layers import from_layer, info
+from splatom.plugin.overlay_ticks import OverlayTicks
 from splatom.plugin.runner import MethodPanel
 from splatom.plugin.session import Run, session_of
 from splatom.plugin.settings import preferences
@@ -62,6 +63,7 @@ class ReconstructDock(QWidget):
             "(3-D TV couples slices: a binned copy tells more of it)."
         )
         self.rows.setToolTip("Three image rows, separated by commas")
+        self.overlays = OverlayTicks(self.session.viewer)
         self.estimate = QLabel("Time and memory: not estimated yet")
         self.estimate.setWordWrap(True)
         rows = QFormLayout()
@@ -79,6 +81,7 @@ class ReconstructDock(QWidget):
         inner = QVBoxLayout(body)
         inner.addWidget(self.series_label)
         inner.addWidget(self.panel)
+        inner.addWidget(self.overlays)
         inner.addLayout(self._actions())
         inner.addStretch(1)
         scroll = QScrollArea()
@@ -103,9 +106,10 @@ class ReconstructDock(QWidget):
         self.panel.method_changed.connect(self._offer_synthetic)
         s = self.session
         s.attach(self, (s.active_series_changed, self._series_changed), (s.run_started, self._started))
-        s.attach(self, (s.run_ended, self._ended))
+        s.attach(self, (s.run_updated, self._updated), (s.run_ended, self._ended))
         self._extent_changed()
         self._series_changed()
+        self.overlays.refresh()
         s.warm_up()
 
     def _actions(self) -> QGridLayout:
@@ -185,7 +189,7 @@ class ReconstructDock(QWidget):
         except ValueError as exc:
             self.estimate.setText(str(exc))
             return
-        key = (id(series), self.panel.method, self.device.currentText(), params)
+        key = self._key(self.panel.method, params)
         if self._planned == key:
             return
         self._drop_plan()
@@ -198,6 +202,10 @@ class ReconstructDock(QWidget):
         )  # fmt: skip
         self.estimate.setText("Time and memory: being estimated")
         self._asking.start(100)
+
+    def _key(self, method: str, params: MethodParams) -> tuple[Any, ...]:
+        """Return what an estimate is for."""
+        return id(self.session.series), method, self.device.currentText(), params
 
     def _take_plan(self) -> None:
         outcome = self._planning.outcome if self._planning is not None else None
@@ -224,9 +232,17 @@ class ReconstructDock(QWidget):
         elif run.group == "reconstruct" and self.extent.currentIndex() != 1:
             self._look_along("z")
 
+    def _updated(self, run: Run) -> None:
+        """Where a method plans its run itself, that is better known than the estimate."""
+        if run is self.panel.run and run.snapshot is not None and "plan" in run.snapshot.notes:
+            self._planned = self._key(run.method, run.params)
+            self.estimate.setText(f"Takes {run.snapshot.notes['plan']}")
+
     def _ended(self, run: Run) -> None:
         if run.group == "reconstruct":
             self._plan_soon()
+            if run.layers:
+                self.overlays.choose(run.layers[0])
 
     def _look_along(self, axis: str) -> None:
         """Show the planes of a trial (x, z) or those of a volume (x, y)."""

@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 from splatom.data import MethodParams, live_fields
+from splatom.plugin.form_slider import with_slider
 from splatom.plugin.settings import config_folder
 
 __all__ = ["Form", "Number", "forget", "recall", "remember"]
@@ -226,12 +227,23 @@ class Form(QWidget):
         widget = _Auto(widget) if options else widget
         label = QLabel(title)
         live = " It may be changed while the method runs." if name in self._live else ""
-        for part in (label, widget):
+        row = self._row(name, info, widget)
+        for part in (label, row, widget):
             part.setToolTip(f"<p>{info.description or title}{live}</p>")
         widget.setObjectName(name)
         self._fields[name] = (widget, kind)
-        layout.addRow(label, widget)
+        layout.addRow(label, row)
         _on_change(widget, lambda n=name: self._changed(n))
+
+    def _row(self, name: str, info: FieldInfo, widget: QWidget) -> QWidget:
+        """Return what stands in a field's row: a slider too, for a number between bounds that acts live."""
+        bounds = _bounds(info)
+        lower, upper = {"ge", "gt"} & bounds.keys(), {"le", "lt"} & bounds.keys()
+        if name not in self._live or not (isinstance(widget, Number) and lower and upper):
+            return widget
+        if not widget.minimum() < info.default < widget.maximum():
+            return widget
+        return with_slider(widget, float(info.default), ("ge" in lower, "le" in upper))
 
     def _changed(self, name: str) -> None:
         if not self._quiet:

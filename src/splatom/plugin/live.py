@@ -13,6 +13,7 @@ import numpy as np
 
 from splatom.data import Atoms, GaussianCloud, TiltSeries, Volume
 from splatom.plugin.layers import info, kind_of, set_points, to_layer, update_layer
+from splatom.plugin.overlays import add_layers, overlays
 from splatom.plugin.points import Colouring, chosen, colouring, drawn, features_of, ids_of, shown_of
 from splatom.plugin.settings import preferences
 from splatom.plugin.steering import NEW, edits_between, in_words
@@ -260,6 +261,7 @@ class Live:
             _settle(live, result, name, record)
             run.layers.remove(live)
         run.layers.insert(0, live)
+        run.layers += add_layers(session.viewer, overlays(result, live.name, outcome.extras, **record))
         if self.points is not None:
             self.points.editable = True
 

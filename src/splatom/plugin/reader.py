@@ -30,26 +30,28 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 def read_layers(path: str | list[str]) -> list[LayerData]:
     """Read files as layer data; a fault becomes one line in napari and no layer."""
-    out = [layer for p in ([path] if isinstance(path, str) else path) if (layer := _read(Path(p))) is not None]
+    out = [layer for p in ([path] if isinstance(path, str) else path) for layer in _read(Path(p))]
     return out or [(None,)]  # napari's sign for: read, and nothing to show
 
 
-def _read(path: Path) -> LayerData | None:
+def _read(path: Path) -> list[LayerData]:
     from splatom.io import AnglesMissing, FileFault, read
     from splatom.plugin.layers import to_layer
+    from splatom.plugin.overlays import overlays
 
     try:
-        return to_layer(read(path), path.stem, path=str(path))
+        value, where = read(path), str(path)
+        return [to_layer(value, path.stem, path=where), *overlays(value, path.stem, path=where)]
     except AnglesMissing as missing:
         return _without_angles(path, missing.n_tilts)
     except FileFault as fault:
         from napari.utils.notifications import show_error
 
         show_error(str(fault))
-        return None
+        return []
 
 
-def _without_angles(path: Path, n_tilts: int) -> LayerData | None:
+def _without_angles(path: Path, n_tilts: int) -> list[LayerData]:
     """Show a stack whose angles nobody knows: the dock Tilt series asks for them, nothing is guessed."""
     from napari.utils.notifications import show_error, show_warning
 
@@ -62,7 +64,7 @@ def _without_angles(path: Path, n_tilts: int) -> LayerData | None:
         stack = read_volume(path)
     except FileFault as fault:
         show_error(str(fault))
-        return None
+        return []
     # The geometry only serves to place the images; the layer keeps no value, so that nothing can run on it.
     still = TiltSeries(stack.data, ViewGeometry.single_axis([0.0] * n_tilts), pixel_size=stack.voxel_size)
     data, attributes, kind = to_layer(still, path.stem)
@@ -70,4 +72,4 @@ def _without_angles(path: Path, n_tilts: int) -> LayerData | None:
         "splatom": {"kind": "series", "angles_missing": True, "n_tilts": n_tilts, "path": str(path)}
     }
     show_warning(f"{path.name}: no tilt angles found for its {n_tilts} images. Give them in the dock Tilt series.")
-    return data, attributes, kind
+    return [(data, attributes, kind)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from psygnal import Signal
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 
 
 class MessageBar(QLabel):
-    """One line that says what is wrong or what was done; hidden while there is nothing to say."""
+    """Says what is wrong or what was done; hidden while there is nothing to say."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,8 @@ class MethodPanel(QWidget):
         for button in (self.run_button, self.pause_button, self.stop_button, self.undo_button):
             buttons.addWidget(button)
         self.points = ColourRow()
-        self.bar, self.status, self.message = QProgressBar(), QLabel(), MessageBar()
+        self.bar, self.status = QProgressBar(), QLabel()
+        self.warning, self.message = MessageBar(), MessageBar()  # the warning stays until the next run
         self.bar.setTextVisible(True)
         self.status.setWordWrap(True)
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -114,7 +115,7 @@ class MethodPanel(QWidget):
         column.addLayout(self.extra)
         column.addLayout(buttons)
         column.addWidget(self.points)
-        for widget in (self.bar, self.status, self.message):
+        for widget in (self.bar, self.status, self.warning, self.message):
             column.addWidget(widget)
         self.combo.currentTextChanged.connect(self._choose)
         self.reset.clicked.connect(self._reset)
@@ -192,6 +193,7 @@ class MethodPanel(QWidget):
     # ---------------------------------------------------------------- the run
     def _start(self) -> None:
         self.message.say("")
+        self.warning.say("")
         try:
             params = self._form.value()
             self._run = self.session.start(self.group, self.method, params, self.data(), **self.task())
@@ -223,6 +225,9 @@ class MethodPanel(QWidget):
         if run is not self._run or run.snapshot is None:
             return
         shot = run.snapshot
+        self._warn(shot.notes)
+        if not shot.total:  # what was decided before the first step
+            return
         self._show_points()
         self.bar.setRange(0, max(shot.total, 1))
         self.bar.setValue(shot.step)
@@ -233,6 +238,7 @@ class MethodPanel(QWidget):
         if run is not self._run:
             return
         outcome = run.outcome
+        self._warn(outcome.notes)
         done = outcome.status == "done"
         self.bar.setRange(0, 1)
         self.bar.setValue(1 if done else 0)
@@ -242,6 +248,11 @@ class MethodPanel(QWidget):
         else:
             self.status.setText(f"{outcome.status} in {duration(outcome.seconds)}{figures(outcome.figures)}")
         self._show_state()
+
+    def _warn(self, notes: Mapping[str, Any]) -> None:
+        """Show why the method itself doubts its result."""
+        text = str(notes.get("warning", ""))
+        self.warning.say(f"Warning: {text}." if text else "", fault=True)
 
     def _show_points(self) -> None:
         """Show what is for runs that stream points only."""
@@ -268,5 +279,5 @@ class MethodPanel(QWidget):
 def figures(values: Any) -> str:
     """Return the numbers among some figures in words, with a separator before them."""
     names = {"r": "R", "r_free": "R-free"}
-    found = [f"{names.get(k, k)} {v:.4g}" for k, v in values.items() if isinstance(v, int | float)]
+    found = [f"{names.get(k, k.replace('_', ' '))} {v:.4g}" for k, v in values.items() if isinstance(v, int | float)]
     return (" · " + " · ".join(found)) if found else ""

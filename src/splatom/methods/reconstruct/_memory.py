@@ -156,14 +156,15 @@ def estimate(series: TiltSeries, name: str, params: MethodParams, device: str = 
     per_pass = (time.perf_counter() - began) * rows / some * {"tv": 1.6, "wbp": 1.0, "denza": 3.0}.get(name, 1.15)
     passes = int(getattr(params, "iterations", 1)) + 1
     if name == "temdiff":
-        evaluations = params.steps * (params.samples + (params.align != "off"))  # type: ignore[attr-defined]
-        passes = evaluations * (params.pulls + 2) + 40  # type: ignore[attr-defined]
+        from splatom.methods.reconstruct._temdiff_plan import work
+
+        evaluations, passes = work(params, series.geometry)
     height = max(p.padded.stop - p.padded.start for p in pieces)
     used = height * (box.solved[0] * box.solved[2] * per_voxel + n * columns * 16) + int(np.prod(box.result)) * 4
     seconds = per_pass * passes
     if name == "temdiff" and not device.startswith("cuda"):
         seconds += evaluations * int(np.prod(box.solved)) * _NETWORK
-    text = f"about {duration(seconds)}, {used / 2**30:.1f} GiB of memory"
+    text = f"about {duration(seconds)}, {max(used / 2**30, 0.1):.1f} GiB of memory"
     if len(pieces) > 1:
         text += f", in {len(pieces)} slabs"
     return Plan(seconds, used, len(pieces), text)

@@ -87,6 +87,8 @@ def run(series: TiltSeries, job: Job[TemdiffParams]) -> Volume:
         if target is not None and not target.absolute().parent.is_dir():
             raise ValueError(f"{target}: the folder {target.absolute().parent} does not exist")
     volume, decided = fit(series, job)
+    if job.stopped_at is None:  # of a run that was stopped the shares are not known
+        job.attach("decided by the prior", decided, "share of each voxel that the prior decided", highest=1.0)
     if job.params.decided is not None:
         write(job.params.decided, decided)
     if job.params.std is not None:
