@@ -4,10 +4,10 @@
                                 [--kind KIND] [--ranges DEGREES ...] [--jitter PX ...]
 
 PART is among: simulated (volumes that no prior has seen, ±4° to ±60°, with and without misalignment, the right prior
-and the wrong one, spread), needle (a real series cut to ±20° and scored on the tilts beyond), calibration (the
-constants that depend on the weights, from specimens of training's kind); the first two by default. The FILEs are
-weights in place of those that ship. TV is run over a grid of weights, and its best is taken, which no user could know.
-Slice-wise 2-D diffusion, to which the paper compares, is not here: no weights of any can be had.
+and the wrong one, spread), needle, emat, cryo (real series cut to a range and scored on the tilts beyond), calibration
+(the constants that depend on the weights, from specimens of training's kind); all but the last by default. The FILEs
+are weights in place of those that ship. TV is run over a grid of weights, and its best is taken, which no user could
+know. Slice-wise 2-D diffusion, to which the paper compares, is not here: no weights of any can be had.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
-from _interpolate_needle import needle_of
 from _wedges_calibration import calibration
+from _wedges_real import SERIES, beyond
 from _wedges_specimens import SPECIMENS, made
 from splatom.data import TiltSeries, Volume
-from splatom.evaluate import fsc, psnr, reprojection_report, rmse, ssim
+from splatom.evaluate import fsc, psnr, rmse, ssim
 from splatom.jobs import Job
 from splatom.methods import execute, get
-from splatom.operators import VoxelProjector
 
 RANGES = ((4.0, 1.0), (5.0, 1.0), (10.0, 1.0), (30.0, 2.0), (60.0, 2.0))
 QUICK_RANGES = ((5.0, 1.0), (10.0, 2.0), (60.0, 4.0))
@@ -41,7 +41,6 @@ TV_PASSES = 300  # a narrow wedge fills slowly, and against a TV that is not don
 WRONG = {"biological": "materials", "materials": "biological"}
 INSIDE = 0.05  # of the highest density: voxels above it are the specimen's, and judge the spread
 FIXED = {"specimen": "isolated", "subtract_background": False}
-NEEDLE_RANGE = 20.0
 
 
 @dataclass(frozen=True)
@@ -136,50 +135,20 @@ def _table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
               f"{mean['rmse']:.3g}  {mean['fsc']:.1f}{more}", flush=True)  # fmt: skip
 
 
-def needle(bench: Bench) -> None:
-    """Print R of the tilts beyond ±20°, and how like each is to TV of all tilts."""
-    if not (bench.shared / "nist_needle").is_dir():
-        print("the needle is not here: nothing to measure on")
+def real(name: str, bench: Bench) -> None:
+    """Print how well a real series foresees its tilts beyond the range that is used."""
+    if not bench.shared.is_dir():
+        print(f"{name}: the data are not here, nothing to measure on")
         return
-    whole = needle_of(bench.shared)
-    if bench.quick:
-        n, rows, columns = whole.shape
-        images = whole.projections.reshape(n, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4))
-        whole = whole.with_(projections=images, pixel_size=2 * whole.pixel_nm)
-    inside = np.abs(whole.angles) <= NEEDLE_RANGE + 1e-6
-    cut, beyond = whole[inside], whole.with_(held_out=~inside)
-    reference, _, _ = made_by("tv", whole, iterations=100)
-    shape = reference.shape
-    project = VoxelProjector(whole.geometry, shape, whole.shape[1:])
-
-    def judged(volume: Volume) -> dict[str, float]:
-        import torch
-
-        report = reprojection_report(beyond, project.forward(torch.from_numpy(np.array(volume.data))).numpy())
-        assert report.r is not None and report.r_outside is not None
-        like = psnr(volume.data, reference.data, fit=True)
-        return {"r": report.r, "beyond": report.r_outside, "like": like}
-
-    print(f"the needle, {cut.shape} within ±{NEEDLE_RANGE:g}°: R, R beyond, PSNR to TV of all {len(whole)} tilts")
-    found = {"wbp": judged(made_by("wbp", cut, non_negative=True)[0]),
-             "sirt": judged(made_by("sirt", cut, iterations=30, momentum=True)[0])}  # fmt: skip
-    tried = [judged(made_by("tv", cut, weight=w, iterations=TV_PASSES)[0]) for w in TV[::2]]
-    found["tv"] = min(tried, key=lambda f: f["beyond"])
-    for prior in ("materials", "biological"):
-        path = bench.weights[prior]
-        given = {"prior": prior} if path is None else {"weights": path}
-        volume, job, _ = made_by("temdiff", cut, **given, **bench.options)
-        found[f"temdiff, {prior}"] = judged(volume)
-        print(f"  {prior}: trust {job.notes.get('trust')}, prior share {job.figures['prior_share']:.2f}", flush=True)
-    found["tv, all"] = judged(reference)
-    for name, f in found.items():
-        print(f"  {name:22} {f['r']:.4f}  {f['beyond']:.4f}  {f['like']:.2f} dB", flush=True)
+    priors = {k: {**({"prior": k} if path is None else {"weights": path}), **bench.options}
+              for k, path in sorted(bench.weights.items(), reverse=True)}  # fmt: skip
+    beyond(name, bench.shared, 2 if bench.quick else 1, made_by, priors)
 
 
 def main() -> None:
     """Run the parts that are asked for."""
     parts = {
-        "simulated": simulated, "needle": needle,
+        "simulated": simulated, **{name: partial(real, name) for name in SERIES},
         "calibration": lambda bench: calibration(bench.weights, 1 if bench.quick else 3),
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,7 +174,7 @@ def main() -> None:
         {"samples": args.samples, "steps": args.steps}, tuple(args.kind or SPECIMENS), tuple(args.ranges),
         tuple(args.jitter),
     )  # fmt: skip
-    for part in args.parts or ("simulated", "needle"):
+    for part in args.parts or ("simulated", *SERIES):
         parts[part](bench)
 
 

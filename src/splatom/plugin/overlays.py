@@ -15,7 +15,7 @@ __all__ = ["add_layers", "overlays"]
 
 #: A veil: clear where it is zero, and seen on black and on white alike.
 _COLOURS = {"orange": (1.0, 0.45, 0.0), "cyan": (0.0, 0.75, 1.0), "magenta": (1.0, 0.2, 0.8)}
-_SPREAD = "spread of the samples, not a standard error"
+_SPREAD = "spread: about how far the result may be off, and not a standard error"
 
 
 def overlays(result: Any, name: str, extras: Mapping[str, Extra] | None = None, **record: Any) -> list[LayerData]:

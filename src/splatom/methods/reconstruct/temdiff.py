@@ -80,7 +80,7 @@ class TemdiffParams(ReconstructParams):
 
 
 def run(series: TiltSeries, job: Job[TemdiffParams]) -> Volume:
-    """Reconstruct a volume from a series; its ``std`` is the spread of the samples."""
+    """Reconstruct a volume from a series; its ``std`` is the spread."""
     from splatom.io import write
 
     for target in (job.params.std, job.params.decided):
