@@ -34,8 +34,14 @@ def drawn(kind: Any, half: float, number: int) -> Measured:
             return found
 
 
-def calibration(weights: dict[str, Path | None], repeats: int = 2) -> None:
-    """Print by how much the priors' surprise differs between the kinds, and what the spread should be made of."""
+Rows = list[tuple[np.ndarray, np.ndarray]]
+
+
+def calibration(weights: dict[str, Path | None], kinds: tuple[str, ...], repeats: int = 2) -> Rows:
+    """Print by how much the priors' surprise differs between the kinds, and what the spread should be made of.
+
+    Returns what that is fitted to: of each specimen the parts of the spread (3, voxels), and the errors (voxels,).
+    """
     import torch
 
     from splatom.methods.reconstruct import _temdiff_choice as choice
@@ -46,9 +52,9 @@ def calibration(weights: dict[str, Path | None], repeats: int = 2) -> None:
     from splatom.weights import load
 
     nets = {kind: load("temdiff", f"small-{kind}", weights[kind])[0] for kind in KINDS}
-    differences: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    rows: list[tuple[np.ndarray, np.ndarray]] = []
-    for kind in KINDS:
+    differences: dict[str, list[float]] = {kind: [] for kind in kinds}
+    rows: Rows = []
+    for kind in kinds:
         given: dict[str, Any] = {"prior": kind} if weights[kind] is None else {"weights": weights[kind]}
         for half in RANGES:
             for number in range(repeats):
@@ -82,9 +88,10 @@ def calibration(weights: dict[str, Path | None], repeats: int = 2) -> None:
         print(f"  surprise of materials over biological, on {kind}: {np.round(np.sort(values), 2)}")
     shares, covered = fitted(rows)
     print(f"  shares of the spread: scatter, change, open {np.round(shares, 3)}; covered {np.round(covered, 2)}")
+    return rows
 
 
-def fitted(rows: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def fitted(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Fit shares by the likelihood of the errors, each specimen counting alike; then scale them to the quantile."""
     from scipy.optimize import brentq, minimize
 

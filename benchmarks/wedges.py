@@ -149,7 +149,7 @@ def main() -> None:
     """Run the parts that are asked for."""
     parts = {
         "simulated": simulated, **{name: partial(real, name) for name in SERIES},
-        "calibration": lambda bench: calibration(bench.weights, 1 if bench.quick else 3),
+        "calibration": lambda bench: calibration(bench.weights, bench.kinds, 1 if bench.quick else 3),
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))

@@ -19,8 +19,8 @@ __all__ = ["chosen", "misfits"]
 
 _NOISE, _DRAWS = 0.3, 2  # its SD in the volume's scale, and how often it is drawn
 # Priors differ in how well they denoise anything: what lies between both kinds of held-out specimens of training.
-_EVEN = {"biological": 0.0, "materials": 0.27}
-_CLEARLY = 0.05
+_EVEN = {"biological": 0.0, "materials": 0.0}
+_CLEARLY = 0.2
 _ASIDE = 5.0  # degrees by which the middle of the tilts may lie off zero
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "pulled", "scattered", "spread", "undecided"]
 
 _TAIL = 5.0  # degrees of freedom of Student's t: residuals beyond some three SDs lose their pull
-_SCATTER, _CHANGE, _OPEN = 2.0, 1.0, 0.1  # shares of what the spread is made of
+_SCATTER, _CHANGE, _OPEN = 6.0, 3.0, 3.7  # shares of what the spread is made of
 _NEAR = 5  # voxels, over which spread and shares are averaged
 _ROUGHEST = 30.0  # by which the variance of a tilt may pass that of its noise
 

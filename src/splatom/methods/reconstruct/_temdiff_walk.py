@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 HIGHEST, LOWEST = 3.0, 0.02  # noise levels of the schedule, in the volume's scale
-_ONCE, _MOST_ROUNDS = 60.0, 6  # half range in degrees for which one evaluation is enough; rounds at most
+_ONCE, _MOST_ROUNDS = 60.0, 5  # half range in degrees for which one evaluation is enough; rounds at most
 LAST_ROUNDS = 3  # of iterations towards the data at the end
 
 

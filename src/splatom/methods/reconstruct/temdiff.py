@@ -21,7 +21,7 @@ class TemdiffParams(ReconstructParams):
     noise falls; at every step the estimate is pulled to the measured tilts, min ‖W^½(A x − y)‖² + λ‖x − x̂₀‖², by
     conjugate gradients with our own projector, and noise of the next level is put on (DDIM). W is one over the variance
     of every pixel, re-estimated as it goes. Ours: before that, the network's estimate, pulled to the data, is shown to
-    it again, up to six times where little was measured; this is the result, and the samples about it tell the spread.
+    it again, up to five times where little was measured; this is the result, and the samples about it tell the spread.
     Total variation gets its share where it foresees tilts better that were kept aside. After
     TEMDiff (arXiv 2510.06516), of which only the abstract was at hand: this is our reading, from published parts: T.
     Karras et al. (2022), J. Song et al. (DDIM, 2021), J. Liu et al. (DOLCE, 2023), H. Chung et al. (DDS, 2024). **What
