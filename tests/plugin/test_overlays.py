@@ -114,7 +114,8 @@ def test_overlays_are_hidden_layers_that_say_what_they_show(window: Any, dock: A
     ends = ("", " spread", " decided by the prior")
     assert [x.name for x in run.layers] == [f"sirt 1 (stopped){end}" for end in ends]
     assert (volume.visible, spread.visible, decided.visible) == (True, False, False)
-    assert info(spread)["means"].startswith("Spread of the samples, not a standard error; orange from 0 to 0.")
+    words = "Spread: about how far the result may be off, and not a standard error; orange from 0 to 0."
+    assert info(spread)["means"].startswith(words)
     assert info(decided)["means"] == "Who decided; cyan from 0 to 1."
     assert tuple(decided.contrast_limits) == (0, 1)
     assert spread.contrast_limits[1] == pytest.approx(0.2, rel=0.02)

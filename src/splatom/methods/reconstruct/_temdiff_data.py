@@ -16,6 +16,7 @@ __all__ = ["Evidence", "pulled", "scattered", "spread", "undecided"]
 
 _TAIL = 5.0  # degrees of freedom of Student's t: residuals beyond some three SDs lose their pull
 _SCATTER, _CHANGE, _OPEN = 6.0, 3.0, 3.7  # shares of what the spread is made of
+_FAINT = 1e-3  # of the highest mean square
 _NEAR = 5  # voxels, over which spread and shares are averaged
 _ROUGHEST = 30.0  # by which the variance of a tilt may pass that of its noise
 
@@ -175,7 +176,7 @@ def undecided(problem: Problem, precision: Tensor, volume: Tensor) -> tuple[Tens
     Tensor (z, y, x)
         (x − H x)², averaged over 5 × 5 × 5 voxels.
     Tensor (z, y, x)
-        Its share of (x − H x)² + (H x)², 0 to 1; zero where there is nothing.
+        Its share of (x − H x)² + (H x)², 0 to 1; it fades to zero where there is next to nothing.
     float
         The share of the whole.
     """
@@ -185,7 +186,7 @@ def undecided(problem: Problem, precision: Tensor, volume: Tensor) -> tuple[Tens
     carried, _ = pulled(linear, problem.forward(volume), precision, none, weight, 15)
     open_ = _near((volume - carried).square())
     power = open_ + _near(carried.square())
-    share = torch.where(power > 1e-4 * power.max(), open_ / power.clamp_min(1e-30), 0.0)
+    share = open_ / (power + _FAINT * power.max()).clamp_min(1e-30)
     return open_, share, float(open_.sum() / power.sum().clamp_min(1e-30))
 
 
