@@ -53,11 +53,6 @@ class Prior:
     overlap: int
     check: Callable[[], None]
 
-    @property
-    def kind(self) -> str:
-        """What the name ends in, for those that ship."""
-        return self.name.rsplit("-", 1)[-1]
-
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return the clean estimate (z, y, x) of a volume with noise of a standard deviation.
 
