@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from splatom.operators.tv import PrimalDual, noise_level
+from splatom.operators.tv import PrimalDual
 from splatom.operators.voxel import VoxelProjector
 
 if TYPE_CHECKING:
@@ -81,15 +81,11 @@ def reconstructed(
         first = _sirt(images.new_zeros(shape), whole, subsets, known, non_negative, tick)
         filled = torch.where(weights > 0, images, whole.operator.forward(first, tick))
     x = _sirt(images.new_zeros(shape), whole, subsets, filled, non_negative, tick)
-    level = noise_level(filled)
     solver = PrimalDual.of(
         lambda volume: whole.operator.forward(volume, tick), lambda rays: whole.operator.adjoint(rays, tick), filled,
         images.new_ones(()) if weights is None else weights, whole.lengths, whole.sums, _BALANCE, non_negative, tick,
     )  # fmt: skip
-    ahead, p, q = x.clone(), torch.zeros_like(images), x.new_zeros((3, *shape))
-    for _ in range(passes):
-        solver.step(x, ahead, p, q, weight * level * len(images) ** 0.5)
-    return x
+    return solver.minimised(x, weight, passes)
 
 
 def _sirt(x: Tensor, whole: _Part, subsets: list[_Part], images: Tensor, non_negative: bool, tick: Tick) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from splatom.operators.tv import PrimalDual, balance_of, noise_level
+from splatom.operators.tv import PrimalDual, balance_of
 from splatom.operators.voxel import VoxelProjector
 
 if TYPE_CHECKING:
@@ -85,10 +85,7 @@ def reprojected(
         forward, adjoint, images, images.new_ones(()), forward(torch.ones_like(x)), adjoint(torch.ones_like(images)),
         balance_of(geometry), non_negative, tick,
     )  # fmt: skip
-    ahead, p, q = x.clone(), torch.zeros_like(images), x.new_zeros((3, *shape))
-    penalty = weight * noise_level(images) * len(images) ** 0.5
-    for _ in range(passes):
-        solver.step(x, ahead, p, q, penalty)
+    solver.minimised(x, weight, passes)
     there = VoxelProjector(wanted, shape, (rows, columns), device=images.device.type)
     return there.forward(x, tick), forward(x)
 

@@ -125,6 +125,27 @@ class PrimalDual:
         tv_primal_step(x, ahead, self.adjoint(p), q, self.primal, self.non_negative, self.tick)
         return residual
 
+    def minimised(self, x: Tensor, weight: float, passes: int) -> Tensor:
+        """Make passes from a volume, in place; λ = weight · σ · √n with the noise σ of the data's n tilts.
+
+        Parameters
+        ----------
+        x : Tensor (z, y, x)
+        weight : float
+            As of ``reconstruct tv``.
+        passes : int
+
+        Returns
+        -------
+        Tensor (z, y, x)
+            x.
+        """
+        ahead, p, q = x.clone(), torch.zeros_like(self.data), x.new_zeros((3, *x.shape))
+        penalty = weight * noise_level(self.data) * len(self.data) ** 0.5
+        for _ in range(passes):
+            self.step(x, ahead, p, q, penalty)
+        return x
+
 
 def _difference(x: Tensor, axis: int) -> Tensor:
     """Forward difference, zero at the far border."""

@@ -86,14 +86,14 @@ class Sampler:
             for name, net, card in candidates(p.prior, p.variant, p.weights)
         ]
         job.note(plan=planned(p, found[0], problem))
-        if restored is not None:
-            smoothing = float(restored["smoothing"])
-        else:
+        if restored is None:
             smoothing = best_smoothing(problem) if p.safeguard else USUAL_SMOOTHING
-        start = classical(problem, smoothing)
-        scale = scale_of(start)
+            start = classical(problem, smoothing)
+            scale = scale_of(start)
+            condition = condition_of(problem, start / scale)
+        else:  # what was made then stands in the state
+            smoothing, scale, condition = float(restored["smoothing"]), float(restored["scale"]), unknown
         evidence = Evidence.of(problem, scale)
-        condition = condition_of(problem, start / scale)
         prior, doubts = chosen([replace(one, condition=condition) for one in found], job, restored)
         most = _OF_ANOTHER_KIND if doubts else 1.0
         doubts += misfits(prior, problem.projector.geometry)
@@ -200,7 +200,7 @@ class Sampler:
             **{k: v.cpu().numpy() for k, v in arrays.items()}, "rotations": geometry.rotations,
             "shifts": geometry.shifts, "sample": self.sample, "index": self.index,
             "prior": walk.prior.name, "weight": walk.weight, "share": self.trust,
-            "smoothing": self.smoothing, "most": self.most,
+            "smoothing": self.smoothing, "scale": walk.evidence.scale, "most": self.most,
         }  # fmt: skip
 
     def _take(self, state: dict[str, Any]) -> None:
